@@ -1,0 +1,1 @@
+"""What every room shares: the records, the config tree, the error tree, atomic files, events, text."""

@@ -1,0 +1,398 @@
+"""The one frozen tree of settings. Each attribute docstring is the comment `seedbed init` writes above its key."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _http_url(value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return value.rstrip("/")
+
+
+class Section(BaseModel):
+    """The base of all sections: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, hide_input_in_errors=False
+    )
+
+
+class EndpointConfig(Section):
+    """One model server."""
+
+    name: Name
+    """How the other settings call it."""
+    managed: Literal["", "llama.cpp", "vllm"] = ""
+    """Seedbed starts and stops the server itself: "llama.cpp" (CPU, extra `local`) or "vllm". Empty: it already runs."""
+    base_url: Annotated[str, AfterValidator(_http_url)] = ""
+    """Where it answers, with the version path: http://127.0.0.1:8000/v1. Leave out where managed."""
+    model: str = ""
+    """The model name to ask for. For a managed server: the weights it serves, by name or path."""
+    api_key_env: str = ""
+    """The NAME of the environment variable that holds the key; never the key itself."""
+    weights: str = ""
+    """What a server of yours serves, if adapters may be loaded into it. A managed one knows."""
+    transport: Literal["aiohttp", "openai"] = "aiohttp"
+    """`aiohttp` is the fast path; `openai` is the SDK, for its ways of authentication."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """Its part of the work among several endpoints of one role."""
+    max_in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Requests at once, at most. A managed llama.cpp server gains nothing past 16 on 2 cores."""
+    requests_per_minute: Annotated[int, Field(ge=0)] = 0
+    """0: no limit of ours."""
+    tokens_per_minute: Annotated[int, Field(ge=0)] = 0
+    """Prompt and completion together. 0: no limit of ours."""
+    price_per_million_prompt_tokens: Annotated[float, Field(ge=0)] = 0.0
+    """In the currency of `[budget]`."""
+    price_per_million_completion_tokens: Annotated[float, Field(ge=0)] = 0.0
+    """In the currency of `[budget]`."""
+    connect_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds until the connection stands."""
+    first_byte_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds from sending to the answer's first byte; an unstreamed answer comes whole, so this is the thinking time."""
+    total_timeout_s: Annotated[float, Field(gt=0)] = 900.0
+    """Seconds for the whole exchange."""
+    max_response_bytes: Annotated[int, Field(ge=1024)] = 16_000_000
+    """A larger answer is cut off and counted as a fault."""
+    context_tokens: Annotated[int, Field(ge=512)] = 4096
+    """Managed llama.cpp only: tokens of context for each request in flight."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Managed llama.cpp only: threads; 0 takes the machine's cores."""
+    python: str = ""
+    """Managed vllm only: the Python of the environment that has vLLM, since vLLM pins its own torch."""
+    arguments: tuple[str, ...] = ()
+    """Managed servers only: further arguments for its command line."""
+    environment: dict[str, str] = {}
+    """Managed servers only: further environment variables. No secrets here."""
+
+    @model_validator(mode="after")
+    def _says_where(self) -> "EndpointConfig":
+        if not self.managed and not self.base_url:
+            raise ValueError(f'endpoint "{self.name}" needs base_url, or managed = "llama.cpp" or "vllm"')
+        if self.managed and self.base_url:
+            raise ValueError(f'endpoint "{self.name}" is managed, so base_url is chosen by Seedbed: remove one')
+        if not self.model:
+            raise ValueError(f'endpoint "{self.name}" needs model')
+        return self
+
+
+class PoolConfig(Section):
+    """The pool of accepted rows, and when it starts a training."""
+
+    url: str = "sqlite"
+    """`sqlite` is a file in the workspace."""
+    first_target: Annotated[int, Field(ge=1)] = 1000
+    """Accepted rows that start the first training."""
+    step: Annotated[int, Field(ge=1)] = 1000
+    """Further accepted rows for each next one."""
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
+    """Share of a snapshot's tasks kept from training, for the validation loss."""
+
+
+class SeedsConfig(Section):
+    """Human-written tasks and their categories."""
+
+    tasks: str = "seeds/seed_tasks.jsonl"
+    """Seed tasks, relative to the workspace; JSON lines of id, category, instruction, input, output."""
+    categories: str = "seeds/categories.toml"
+    """Categories with base shares, and which are held out."""
+
+
+class GenerationConfig(Section):
+    """What is asked, how, and how much at once."""
+
+    generate_with: Literal["teacher", "promoted"] = "teacher"
+    """Who writes new rows. `promoted` asks the served adapter instead: its faults then breed."""
+    recipes: dict[str, Annotated[float, Field(ge=0)]] = {"alpaca": 1.0, "self_instruct": 1.0}
+    """Recipe to weight. Weights need not add up to 1."""
+    human_demonstrations: Annotated[int, Field(ge=0, le=32)] = 6
+    """Seed tasks shown in a `self_instruct` proposal (paper: 6)."""
+    machine_demonstrations: Annotated[int, Field(ge=0, le=32)] = 2
+    """Accepted rows shown in a `self_instruct` proposal (paper: 2)."""
+    alpaca_demonstrations: Annotated[int, Field(ge=1, le=32)] = 3
+    """Triples shown in an `alpaca` request (paper: 3)."""
+    triples_per_request: Annotated[int, Field(ge=1, le=20)] = 3
+    """Triples asked for in an `alpaca` request (paper: 20; small models repeat themselves past 3)."""
+    proposals_per_request: Annotated[int, Field(ge=1, le=20)] = 8
+    """Instructions asked for in a `self_instruct` proposal."""
+    instances_per_task: Annotated[int, Field(ge=1, le=5)] = 1
+    """Instances kept of one proposed instruction (paper: at most 5)."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """Sampling temperature (Alpaca 1.0, Self-Instruct 0.7)."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Nucleus (Alpaca 1.0, Self-Instruct 0.5)."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    """Self-Instruct took 2 with GPT-3; 0 for models of today."""
+    max_tokens: Annotated[int, Field(ge=16)] = 1024
+    """Tokens a request may write."""
+    use_json_schema: Literal["auto", "always", "never"] = "auto"
+    """`auto` asks the probe. A small model with a schema yields far more novel triples than from free text."""
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Recipes running at once."""
+    max_attempts: Annotated[int, Field(ge=1)] = 6
+    """Tries of one request before it is set aside with its reason."""
+    max_fruitless_requests: Annotated[int, Field(ge=1)] = 400
+    """Stop with an error after so many requests in a row without one accepted row."""
+    drain_grace_s: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds that requests in flight may take to end after Ctrl-C; a second one stops at once."""
+    seed: int = 0
+    """For the choice of demonstrations and categories. Never sent to a server."""
+
+
+class WellformedConfig(Section):
+    """Rows that are no rows."""
+
+    min_instruction_words: Annotated[int, Field(ge=0)] = 4
+    """Self-Instruct drops 3 words or fewer."""
+    max_instruction_words: Annotated[int, Field(ge=1)] = 150
+    """Self-Instruct drops more than 150."""
+    max_field_characters: Annotated[int, Field(ge=1)] = 20_000
+    """Of any field; longer is refused as `too_long`."""
+    blocklist: tuple[str, ...] = (
+        "image",
+        "images",
+        "graph",
+        "graphs",
+        "picture",
+        "pictures",
+        "photo",
+        "photos",
+        "file",
+        "files",
+        "map",
+        "maps",
+        "draw",
+        "plot",
+        "go to",
+        "video",
+        "videos",
+        "audio",
+        "music",
+        "flowchart",
+        "diagram",
+    )
+    """Whole words in an instruction that ask for what a text model cannot see or do (Self-Instruct and Alpaca)."""
+    ascii_start: bool = False
+    """Refuse an instruction that does not start with an ASCII letter or digit (Self-Instruct; English only)."""
+    scripts: tuple[str, ...] = ()
+    """Unicode scripts the output may mostly be in, such as "Latin"; empty: any."""
+    refusals_only_in: tuple[str, ...] = ("safety", "refusal", "unanswerable")
+    """Categories in which an answer that refuses is expected."""
+    personal_data: bool = True
+    """Refuse secrets, card numbers and the like in any field."""
+
+
+class RougeConfig(Section):
+    """Novelty of instructions."""
+
+    enabled: bool = True
+    """Off lets near-duplicate instructions in."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """ROUGE-L F-measure against the nearest seed or pool instruction (Self-Instruct)."""
+    operator: Literal[">", ">="] = ">"
+    """`>`: 0.7 itself stays, as in Self-Instruct."""
+    tokenizer: Literal["words", "rouge"] = "words"
+    """`rouge` equals rouge_score everywhere and so is blind beyond [a-z0-9]; `words` equals it on ASCII text only."""
+
+
+class MinHashConfig(Section):
+    """Near-duplicates among longer texts."""
+
+    enabled: bool = True
+    """Compares input + output joined (instruction too where both are short)."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Jaccard similarity of word shingles at which a row is refused."""
+    shingle_words: Annotated[int, Field(ge=1)] = 5
+    """Words in a shingle."""
+    min_words: Annotated[int, Field(ge=1)] = 20
+    """Shorter texts are skipped: every second label "Positive" would be a duplicate."""
+    permutations: Annotated[int, Field(ge=16)] = 128
+    """Length of a signature."""
+    on_instructions: bool = False
+    """Screen instructions too, by word unigrams. Word 5-grams would catch 8% of what ROUGE-L catches there."""
+
+
+class ContaminationConfig(Section):
+    """Overlap with benchmarks."""
+
+    enabled: bool = True
+    """Off lets benchmark items in."""
+    digests: bool = True
+    """Compare with the hashed benchmarks that come with Seedbed."""
+    references: tuple[str, ...] = ("references",)
+    """Your own: files or folders of text, JSONL, JSON, CSV, Parquet, relative to the workspace."""
+    ngram: Annotated[int, Field(ge=2)] = 13
+    """Any shared n-gram of so many words (GPT-3, lm-eval)."""
+    coverage_ngram: Annotated[int, Field(ge=2)] = 8
+    """n-grams whose share in a benchmark item is measured (Tülu 3)."""
+    coverage: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of an item's tokens in such n-grams that condemns (Tülu 3)."""
+    min_item_words: Annotated[int, Field(ge=1)] = 6
+    """Shorter items count only when they equal a whole field."""
+    max_document_frequency: Annotated[int, Field(ge=1)] = 10
+    """n-grams in more items than this are boilerplate and condemn nothing."""
+
+
+class QualityConfig(Section):
+    """What stages that need a model found out."""
+
+    min_grade: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """Refuse below this mark of the judge (1 to 5); 0: off. Needs `judge`."""
+
+
+class FiltersConfig(Section):
+    """The cascade, cheap first; the first refusal decides."""
+
+    wellformed: WellformedConfig = WellformedConfig()
+    rouge: RougeConfig = RougeConfig()
+    minhash: MinHashConfig = MinHashConfig()
+    contamination: ContaminationConfig = ContaminationConfig()
+    quality: QualityConfig = QualityConfig()
+
+
+class TrainingTemplate(StrEnum):
+    """The forms a training text may take."""
+
+    ALPACA = "alpaca"
+    CHAT = "chat"
+    MIXED = "mixed"
+
+
+class TrainingConfig(Section):
+    """How an adapter is made."""
+
+    template: TrainingTemplate = TrainingTemplate.MIXED
+    """`alpaca`, `chat` (the tokenizer's own), or `mixed`: several forms, so that no one wording is learned."""
+    rank: Annotated[int, Field(ge=1)] = 16
+    """LoRA r. vLLM serves up to 16 unless told otherwise."""
+    alpha: Annotated[int, Field(ge=1)] = 32
+    """LoRA alpha."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """About ten times that of full fine-tuning, whatever the rank (LoRA Without Regret); 2e-4 is conservative."""
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    """Passes over the snapshot (Alpaca: 3)."""
+    max_steps: Annotated[int, Field(ge=0)] = 0
+    """Stop after so many optimiser steps; 0: no limit."""
+    batch_rows: Annotated[int, Field(ge=1)] = 16
+    """Rows in an optimiser step."""
+    micro_batch_rows: Annotated[int, Field(ge=1)] = 4
+    """Rows in a forward pass; the gradient is summed up to `batch_rows`."""
+    max_length: Annotated[int, Field(ge=32)] = 1024
+    """Tokens of a row; a longer row is dropped and counted, never cut."""
+    warmup_share: Share = 0.03
+    """Share of the steps with a rising rate."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the rate falls."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient."""
+    prompt_loss_weight: Share = 0.0
+    """Weight of the prompt's tokens in the loss; a little helps where outputs are short (arXiv 2405.14394)."""
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the frozen base; adapters are float32. `auto`: bfloat16."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where there is one."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 takes the machine's cores."""
+    seed: int = 0
+    """Of the order of rows and the initial adapter."""
+    checkpoint_every_steps: Annotated[int, Field(ge=1)] = 20
+    """Optimiser steps between checkpoints."""
+    evaluate_every_steps: Annotated[int, Field(ge=1)] = 20
+    """Optimiser steps between validation losses."""
+    max_attempts: Annotated[int, Field(ge=1)] = 3
+    """Attempts at one round before it is given up and the alarm stands."""
+
+
+class EvaluationConfig(Section):
+    """What an adapter must show."""
+
+    sets: tuple[str, ...] = ()
+    """Your own held-out sets beside the seeds': JSON lines of task, category, definition, input, references."""
+    max_rows_per_task: Annotated[int, Field(ge=1)] = 100
+    """Of your sets; the first so many."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 128
+    """Longest answer, in tokens."""
+    batch_rows: Annotated[int, Field(ge=1)] = 8
+    """Rows decoded at once."""
+    min_rows: Annotated[int, Field(ge=1)] = 500
+    """Fewer held-out rows are never enough to promote. 500 rows show 5.6 points (80% power, discordance 0.2)."""
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The 95% interval of (adapter - base) must lie above minus this."""
+    bootstrap_draws: Annotated[int, Field(ge=100)] = 10_000
+    """Draws of the paired bootstrap, clustered by task."""
+    trained_rows: Annotated[int, Field(ge=0)] = 100
+    """Rows of `val.jsonl` scored too, for the target shares; 0: none."""
+
+
+class BudgetConfig(Section):
+    """A hard stop that still writes everything down."""
+
+    max_tokens: Annotated[int, Field(ge=0)] = 0
+    """Prompt and completion tokens of all endpoints together; 0: no limit."""
+    max_cost: Annotated[float, Field(ge=0)] = 0.0
+    """In your currency, by the prices of the endpoints; 0: no limit."""
+
+
+class ServiceConfig(Section):
+    """The HTTP service."""
+
+    host: str = "127.0.0.1"
+    """Loopback. Any other needs a token and allowed hosts."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8377
+    """0 takes a free one."""
+
+
+class Config(Section):
+    """All settings of a workspace, `seedbed.toml`."""
+
+    teacher: str = ""
+    """The endpoint that writes new rows."""
+    judge: str = ""
+    """The endpoint that grades them; empty: nobody does. Best not the teacher."""
+    student: str = "qwen2.5-coder-0.5b"
+    """The trainable weights, by name or path."""
+    serving: str = ""
+    """The endpoint that promoted adapters are loaded into; empty: they are published as files."""
+    accept_licence: tuple[str, ...] = ()
+    """Licences you have read and accept, for weights that ask for it: "gemma"."""
+    endpoints: tuple[EndpointConfig, ...] = ()
+    """The model servers."""
+    pool: PoolConfig = PoolConfig()
+    seeds: SeedsConfig = SeedsConfig()
+    generation: GenerationConfig = GenerationConfig()
+    filters: FiltersConfig = FiltersConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    budget: BudgetConfig = BudgetConfig()
+    service: ServiceConfig = ServiceConfig()
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Config":
+        names = [endpoint.name for endpoint in self.endpoints]
+        for twice in {name for name in names if names.count(name) > 1}:
+            raise ValueError(f'two endpoints are named "{twice}"; names must differ')
+        for role in ("teacher", "judge", "serving"):
+            wanted = getattr(self, role)
+            if wanted and wanted not in names:
+                known = ", ".join(names) or "none is configured"
+                raise ValueError(f'{role} = "{wanted}" names no endpoint ({known})')
+        return self
+
+    def endpoint(self, name: str) -> EndpointConfig:
+        """Return the endpoint of that name; the tree's own check has made sure that roles name one."""
+        return next(endpoint for endpoint in self.endpoints if endpoint.name == name)
+
+
+class Secrets(BaseModel):
+    """Keys read from the environment; never part of the config tree, so never written anywhere."""
+
+    model_config = ConfigDict(frozen=True)
+
+    api_keys: dict[str, SecretStr] = {}
+    """Endpoint name to key."""

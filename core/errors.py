@@ -1,0 +1,143 @@
+"""Every error Seedbed raises on purpose.
+
+    SeedbedError
+    ├── ConfigError                 a setting is wrong                       (ValueError)
+    ├── InputError                  a file or argument of the user's is wrong (ValueError)
+    │   └── MissingFileError        … or is not there                        (FileNotFoundError)
+    ├── WorkspaceHeldError          another process writes this workspace    (BlockingIOError)
+    ├── EndpointError               a model server                           (ConnectionError)
+    │   ├── EndpointUnreachableError  did not answer at all
+    │   ├── EndpointRejectedError     will not ever answer this (key, model, request)
+    │   ├── EndpointThrottledError    asks to wait (429, 503)
+    │   ├── EndpointTimeoutError      was too slow                           (TimeoutError)
+    │   └── EndpointResponseError     sent something that is no answer
+    ├── BudgetExhaustedError        the tokens or the money are spent        (RuntimeError)
+    ├── PoolError                   the database                             (OSError)
+    │   ├── PoolFullError           the disk is full
+    │   └── PoolVersionError        the pool is newer than this program
+    ├── WeightsError                weights cannot be had                    (OSError)
+    │   └── WeightsHashError        … or are not what was pinned             (ValueError)
+    ├── FilterError                 a filter broke: no row may pass it       (RuntimeError)
+    ├── SnapshotError               a snapshot cannot be made or read        (ValueError)
+    │   └── LeakError               … because held-out text is in it
+    ├── TrainingError               the trainer process                      (RuntimeError)
+    └── EvaluationError             the evaluation process                   (RuntimeError)
+
+A message says what happened, with which value, and what to do. `exit_code` is the command line's:
+2 when work was refused before it began, 1 when it failed on the way.
+"""
+
+
+class SeedbedError(Exception):
+    """The base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(SeedbedError, ValueError):
+    """A setting is wrong, unknown or missing."""
+
+    exit_code = 2
+
+
+class InputError(SeedbedError, ValueError):
+    """A file or argument of the user's cannot be used."""
+
+    exit_code = 2
+
+
+class MissingFileError(InputError, FileNotFoundError):
+    """A file or folder that was named is not there."""
+
+
+class WorkspaceHeldError(SeedbedError, BlockingIOError):
+    """Another process holds the workspace for writing."""
+
+    exit_code = 2
+
+
+class EndpointError(SeedbedError, ConnectionError):
+    """A model server failed to answer a request."""
+
+
+class EndpointUnreachableError(EndpointError):
+    """The server could not be reached, or the connection broke."""
+
+
+class EndpointRejectedError(EndpointError):
+    """The server refuses this for good: wrong key, unknown model, malformed request.
+
+    `status` is the HTTP status.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class EndpointThrottledError(EndpointError):
+    """The server asks for patience. `retry_after_s` is its own wish, None where it named none."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class EndpointTimeoutError(EndpointError, TimeoutError):
+    """A deadline of ours passed before the answer was whole."""
+
+
+class EndpointResponseError(EndpointError):
+    """What came back is no completion: invalid JSON, no choices, too large, a 5xx."""
+
+
+class BudgetExhaustedError(SeedbedError, RuntimeError):
+    """The budget of tokens or money is spent."""
+
+
+class PoolError(SeedbedError, OSError):
+    """The pool's database failed."""
+
+
+class PoolFullError(PoolError):
+    """The disk under the pool is full; nothing acknowledged is lost."""
+
+
+class PoolVersionError(PoolError):
+    """The pool was written by a newer version."""
+
+    exit_code = 2
+
+
+class WeightsError(SeedbedError, OSError):
+    """Model weights could not be found or fetched."""
+
+
+class WeightsHashError(WeightsError, ValueError):
+    """Fetched weights are not the pinned ones."""
+
+
+class FilterError(SeedbedError, RuntimeError):
+    """A filter broke. The run stops: a broken filter never waves a candidate through."""
+
+
+class SnapshotError(SeedbedError, ValueError):
+    """A snapshot cannot be frozen or read."""
+
+
+class LeakError(SnapshotError):
+    """Rows of the snapshot overlap with held-out tasks."""
+
+
+class TrainingError(SeedbedError, RuntimeError):
+    """Training failed; the message carries the exit code and the log's tail."""
+
+
+class EvaluationError(SeedbedError, RuntimeError):
+    """Evaluation failed; the message carries the exit code and the log's tail."""

@@ -1,0 +1,137 @@
+"""Reading the config: `seedbed.toml`, then environment variables, then one line for each thing that is wrong."""
+
+import difflib
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from seedbed.core.config import Config, Secrets
+from seedbed.core.errors import ConfigError, MissingFileError
+
+PREFIX = "SEEDBED__"
+
+
+def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read a `seedbed.toml`; `SEEDBED__POOL__FIRST_TARGET=60` in the environment beats the file's value.
+
+    Raises:
+        MissingFileError: There is no such file.
+        ConfigError: It is not TOML, or a setting is unknown or out of range; the message names the nearest key.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFileError(f"there is no {path}; `seedbed init DIR` makes a workspace") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    for name, value in sorted(environment.items()):
+        if name.startswith(PREFIX):
+            _override(raw, name, value)
+    return parse_config(raw, path.name)
+
+
+def parse_config(raw: Mapping[str, Any], source: str) -> Config:
+    """Check a tree of settings.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range.
+    """
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        problems = [_one_line(details) for details in error.errors(include_url=False)]
+        raise ConfigError("; ".join(f"{problem} ({source})" for problem in problems)) from None
+
+
+def load_secrets(config: Config, environment: Mapping[str, str] = os.environ) -> Secrets:
+    """Read the key of each endpoint that names a variable.
+
+    Raises:
+        ConfigError: The variable is not set.
+    """
+    keys = {}
+    for endpoint in config.endpoints:
+        if endpoint.api_key_env:
+            key = environment.get(endpoint.api_key_env)
+            if not key:
+                raise ConfigError(
+                    f'endpoint "{endpoint.name}" takes its key from {endpoint.api_key_env}, which is not set'
+                )
+            keys[endpoint.name] = SecretStr(key)
+    return Secrets(api_keys=keys)
+
+
+def fingerprint(section: BaseModel) -> str:
+    """Hash resolved settings to 16 hexadecimal digits, for manifests."""
+    text = json.dumps(section.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _override(raw: dict[str, Any], name: str, value: str) -> None:
+    *sections, key = name.removeprefix(PREFIX).lower().split("__")
+    place = raw
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"{name}: {section} is a list in seedbed.toml; only tables can be overridden")
+    try:
+        place[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[key] = value
+
+
+def _one_line(details: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in details["loc"])
+    kind, context, given = details["type"], details.get("ctx", {}), details["input"]
+    if kind == "extra_forbidden":
+        return _unknown_key(details["loc"])
+    if kind == "greater_than_equal":
+        return f"{place} must be at least {context['ge']}, got {given!r}"
+    if kind == "less_than_equal":
+        return f"{place} must be at most {context['le']}, got {given!r}"
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{place}: {message}" if place else message
+    return f"{place}: {details['msg'][0].lower()}{details['msg'][1:]}, got {given!r}"
+
+
+def _unknown_key(location: tuple[int | str, ...]) -> str:
+    keys = _keys_beside(location)
+    key = str(location[-1])
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5) or _elsewhere(key)
+    place = ".".join(str(part) for part in location)
+    return f"unknown setting {place}" + (f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(keys)}")
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        inner = getattr(annotation, "__args__", (annotation,))[0]
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return list(model.model_fields)
+
+
+def _elsewhere(key: str) -> list[str]:
+    paths = list(_paths(Config))
+    last = {path.rsplit(".", 1)[-1]: path for path in paths}
+    return [last[name] for name in difflib.get_close_matches(key, last, n=1, cutoff=0.7)]
+
+
+def _paths(model: type[BaseModel], before: str = "") -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        found.append(before + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += _paths(field.annotation, f"{before}{name}.")
+    return found

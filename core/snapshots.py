@@ -1,0 +1,37 @@
+"""Reading a frozen snapshot, for the rooms that may not know the pool."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from seedbed.core.errors import MissingFileError, SnapshotError
+from seedbed.core.files import read_json, sha256_of
+from seedbed.core.records import Example, Snapshot
+
+MANIFEST = "manifest.json"
+
+
+def read_snapshot(folder: Path) -> Snapshot:
+    """Read a snapshot's manifest and check that its files are the ones it names.
+
+    Raises:
+        MissingFileError: There is no manifest, so the snapshot was never finished.
+        SnapshotError: The manifest cannot be read, or a file was changed after the freeze.
+    """
+    if not (folder / MANIFEST).exists():
+        raise MissingFileError(f"{folder} is no finished snapshot: it has no {MANIFEST}")
+    try:
+        snapshot = Snapshot.model_validate(read_json(folder / MANIFEST))
+    except ValidationError as error:
+        raise SnapshotError(f"{folder / MANIFEST} is not a snapshot's manifest: {error}") from error
+    for name, expected in snapshot.files.items():
+        if sha256_of(folder / name) != expected:
+            raise SnapshotError(f"{folder / name} was changed after the snapshot was frozen; freeze a new one")
+    return snapshot
+
+
+def read_examples(folder: Path, part: Literal["train", "val"]) -> list[Example]:
+    """Read one part of a snapshot, in its order."""
+    with (folder / f"{part}.jsonl").open("rb") as stream:
+        return [Example.model_validate_json(line) for line in stream]

@@ -1,0 +1,1 @@
+"""From an adapter to a report, in a process of its own."""

@@ -1,0 +1,1 @@
+"""From a candidate and what is already in, to a verdict. No network, no database."""

@@ -1,0 +1,1 @@
+"""What to ask next, how, and the fan-out."""

@@ -1,0 +1,1 @@
+"""The one durable thing: requests, completions, candidates, decisions, runs, adapters, snapshots."""

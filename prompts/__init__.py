@@ -1,0 +1,1 @@
+"""The words we send and the words we train on, as templates."""

@@ -1,0 +1,1 @@
+"""Human-written seed tasks and the task categories."""

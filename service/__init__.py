@@ -1,0 +1,1 @@
+"""The only room that knows all others: lifecycle, decider, API, command line."""

@@ -1,0 +1,1 @@
+"""From a snapshot to an adapter, in a process of its own."""

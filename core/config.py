@@ -29,7 +29,7 @@ class EndpointConfig(Section):
     name: Name
     """How the other settings call it."""
     managed: Literal["", "llama.cpp", "vllm"] = ""
-    """Seedbed starts and stops the server itself: "llama.cpp" (CPU, extra `local`) or "vllm". Empty: it already runs."""
+    """Seedbed starts and stops the server itself: "llama.cpp" (CPU, extra `local`) or "vllm". Empty: it runs."""
     base_url: Annotated[str, AfterValidator(_http_url)] = ""
     """Where it answers, with the version path: http://127.0.0.1:8000/v1. Leave out where managed."""
     model: str = ""
@@ -55,7 +55,7 @@ class EndpointConfig(Section):
     connect_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     """Seconds until the connection stands."""
     first_byte_timeout_s: Annotated[float, Field(gt=0)] = 600.0
-    """Seconds from sending to the answer's first byte; an unstreamed answer comes whole, so this is the thinking time."""
+    """Seconds from sending to the first byte; an unstreamed answer comes whole, so this is the thinking time."""
     total_timeout_s: Annotated[float, Field(gt=0)] = 900.0
     """Seconds for the whole exchange."""
     max_response_bytes: Annotated[int, Field(ge=1024)] = 16_000_000

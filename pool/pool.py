@@ -1,0 +1,373 @@
+"""The pool: everything asked, answered and decided, and the trainings that come of it, durable in one database."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Row, Table
+
+from seedbed.core.config import PoolConfig
+from seedbed.core.errors import MissingFileError, PoolError, PoolVersionError
+from seedbed.core.files import sync_folder
+from seedbed.core.records import (
+    Adapter,
+    Candidate,
+    Completion,
+    Decision,
+    EvalReport,
+    Proposal,
+    Request,
+    RunState,
+    Subject,
+    TrainingRun,
+)
+from seedbed.pool import keeping, reads, schema, writes
+from seedbed.pool.database import FILE_NAME, reading_engine, writing_engine
+from seedbed.pool.lock import hold_workspace
+from seedbed.pool.migrate import latest_version, migrate, require_not_newer, version_of
+from seedbed.pool.records import (
+    Attempt,
+    Committed,
+    Decided,
+    Intent,
+    Occurrence,
+    PoolCounts,
+    RequestFailure,
+    ShareChange,
+    Spent,
+    Unreadable,
+)
+from seedbed.pool.rows import to_candidate, to_completion
+from seedbed.pool.translate import translated
+from seedbed.pool.writer import Writer
+
+T = TypeVar("T")
+
+
+class Pool:
+    """A workspace's pool; safe to use from any thread.
+
+    Every write blocks until it is on disk; writes that threads make at once share a transaction. `submit` is the
+    form that does not block. Reads see all that was acknowledged before them. Everything raises `PoolError` where
+    the database fails, `PoolFullError` where the disk is full; a write that raised is not in the pool, others are.
+    """
+
+    def __init__(self, path: Path, config: PoolConfig, writer: Writer | None, now: Callable[[], float]) -> None:
+        self.path, self._config, self._now = path, config, now
+        self._writer = writer
+        self._readers = reading_engine(path)
+        self._release: Callable[[], None] = lambda: None
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        config: PoolConfig,
+        *,
+        read_only: bool = False,
+        now: Callable[[], float] = time.time,
+        command: str = "",
+    ) -> Self:
+        """Open the pool of the workspace `folder`, for writing unless told otherwise.
+
+        Args:
+            folder: The workspace. For writing, the pool is made where there is none, and upgraded where it is
+                older, with a copy in `folder/backups` first.
+            config: When trainings are triggered.
+            read_only: Take no lock; another process may write the pool meanwhile.
+            now: The clock, in seconds since 1970.
+            command: What others are told the workspace is held for; empty takes the command line's.
+
+        Raises:
+            WorkspaceHeldError: Another process writes it; the message names that one.
+            PoolVersionError: The pool is newer than this program, or older and to be read only.
+            MissingFileError: There is no pool to read.
+        """
+        path = folder / FILE_NAME
+        if read_only:
+            _require_readable(path)
+            return cls(path, config, None, now)
+        with translated(path):
+            folder.mkdir(parents=True, exist_ok=True)
+        held = hold_workspace(folder, now(), command)
+        try:
+            stamp = datetime.fromtimestamp(now(), UTC).strftime("%Y%m%dT%H%M%S")
+            migrate(path, folder / "backups", stamp)
+            sync_folder(folder)
+            pool = cls(path, config, Writer(writing_engine(path), path), now)
+        except BaseException:
+            held.close()
+            raise
+        pool._release = held.close
+        pool._write(keeping.name_pool())
+        return pool
+
+    def close(self) -> None:
+        """Store what was submitted, then let go of the workspace. Closing twice is harmless."""
+        self._readers.dispose()
+        if self._writer is not None:
+            self._writer.close()
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Writing
+
+    def submit(self, write: writes.Write[T]) -> "Future[T]":
+        """Queue one of `seedbed.pool.writes`; the future is done when it is on disk."""
+        if self._writer is None:
+            raise PoolError(f"{self.path} was opened read-only: open it for writing")
+        return self._writer.submit(write)
+
+    def submit_requests(self, requests: Sequence[Request]) -> "Future[None]":
+        return self.submit(writes.asked(requests, self._now()))
+
+    def submit_completions(self, completions: Sequence[Completion]) -> "Future[None]":
+        return self.submit(writes.answered(completions, self._now()))
+
+    def submit_failures(self, failures: Sequence[RequestFailure]) -> "Future[None]":
+        return self.submit(writes.failed(failures, self._now()))
+
+    def submit_unreadable(self, pieces: Sequence[Unreadable]) -> "Future[None]":
+        return self.submit(writes.unreadable(pieces, self._now()))
+
+    def submit_decided(self, decided: Sequence[Decided]) -> "Future[Committed]":
+        return self.submit(writes.decided(decided, self._config, self._now()))
+
+    def add_requests(self, requests: Sequence[Request]) -> None:
+        """Store requests, before they are sent. One that is stored already stays as it is."""
+        self.submit_requests(requests).result()
+
+    def add_completions(self, completions: Sequence[Completion]) -> None:
+        """Store completions; the first of a request stands.
+
+        Raises:
+            PoolError: The request was never stored.
+        """
+        self.submit_completions(completions).result()
+
+    def add_failures(self, failures: Sequence[RequestFailure]) -> None:
+        """Store that requests were given up."""
+        self.submit_failures(failures).result()
+
+    def add_unreadable(self, pieces: Sequence[Unreadable]) -> None:
+        """Store what the parser could make nothing of; counted as refused for `parse.REASON`."""
+        self.submit_unreadable(pieces).result()
+
+    def commit(self, decided: Sequence[Decided]) -> Committed:
+        """Store decisions, with their subjects where those are new, and trigger the trainings that are due.
+
+        A candidate that is known gets an occurrence and keeps its decision, unless this one is a later one
+        (`sequence` 1 and up, see `next_sequence`), which then holds.
+
+        Raises:
+            PoolError: A decision skips a sequence number, or the subject is unknown and the number is not 0.
+        """
+        return self.submit_decided(decided).result()
+
+    # What was asked
+
+    def unanswered(self) -> int:
+        """Return how many requests have neither a completion nor a failure."""
+        return self._read(reads.counter, "requests", "waiting")
+
+    def waiting_requests(self, count: int = 1000) -> list[Request]:
+        """Return the oldest of those."""
+        return self._read(reads.waiting_requests, count)
+
+    def spent(self) -> Spent:
+        return self._read(reads.spent)
+
+    def request(self, identity: str) -> Request | None:
+        return self._read(reads.request, identity)
+
+    def completion(self, request_id: str) -> Completion | None:
+        return self._read(reads.completion, request_id)
+
+    def completions(self) -> Iterator[Completion]:
+        """Yield every completion in order of arrival: parsing them again costs nothing."""
+        return map(to_completion, self._pages(schema.completions))
+
+    def unreadable(self, reason: str | None = None, count: int = 100) -> list[Unreadable]:
+        """Return the newest pieces that could not be read, of one reason or of any."""
+        return self._read(reads.unreadable, reason, count)
+
+    # What was decided
+
+    def knows(self, candidate_id: str) -> bool:
+        """Say whether the candidate is in the pool, accepted or refused."""
+        return bool(self._read(reads.known, [candidate_id]))
+
+    def known(self, candidate_ids: Collection[str]) -> set[str]:
+        """Return which of these candidates the pool holds."""
+        return self._read(reads.known, candidate_ids)
+
+    def next_sequence(self, subject_id: str) -> int:
+        """Return the number that the next decision on a subject must carry."""
+        return max((decision.sequence for decision in self.decisions(subject_id)), default=-1) + 1
+
+    def accepted_count(self) -> int:
+        return self._read(reads.counter, "candidates", "accepted")
+
+    def accepted(self) -> Iterator[Candidate]:
+        """Yield the accepted candidates in order of arrival, without those that come in meanwhile."""
+        return map(to_candidate, self._pages(schema.candidates, schema.candidates.c.is_accepted == 1))
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield all candidates, accepted or refused, in order of arrival."""
+        return map(to_candidate, self._pages(schema.candidates))
+
+    def sample_accepted(
+        self, count: int, *, rng: Random, categories: Collection[str] | None = None, exclude: Collection[str] = ()
+    ) -> list[Candidate]:
+        """Draw accepted candidates, each as likely as any other; fewer where there are not enough.
+
+        Args:
+            count: How many.
+            rng: The source of randomness.
+            categories: Only of these (as verified, else as requested); None: of any.
+            exclude: Ids that are not wanted.
+        """
+        return self._read(reads.sample_accepted, count, rng, categories, exclude)
+
+    def candidate(self, identity: str) -> Candidate | None:
+        return self._read(reads.candidate, identity)
+
+    def proposal(self, identity: str) -> Proposal | None:
+        return self._read(reads.proposal, identity)
+
+    def decisions(self, subject_id: str) -> list[Decision]:
+        """Return all decisions on a subject; the last one holds."""
+        return self._read(reads.decisions, subject_id)
+
+    def occurrences(self, candidate_id: str) -> list[Occurrence]:
+        """Return when and whence the candidate came again."""
+        return self._read(reads.occurrences, candidate_id)
+
+    def find(self, prefix: str, count: int = 20) -> list[str]:
+        """Return ids of candidates and proposals that start so."""
+        return self._read(reads.find, prefix, count)
+
+    def counts(self) -> PoolCounts:
+        return self._read(reads.counts)
+
+    def recent(self, accepted: bool, count: int, subject: Subject = Subject.CANDIDATE) -> list[Decided]:
+        """Return the newest that stand accepted, or refused, newest first, with the decision that holds."""
+        return self._read(reads.recent, subject, accepted, count)
+
+    # Rounds of training
+
+    def threshold(self, round: int) -> int:
+        """Return the accepted rows that trigger the training of a round; rounds count from 0."""
+        return writes.threshold(self._config, round)
+
+    def fire_due(self) -> tuple[TrainingRun, ...]:
+        """Trigger what a changed `first_target` or `step` made due; commits do it for what they add."""
+        return self._write(keeping.fire_due(self._config, self._now()))
+
+    def runs(self) -> list[TrainingRun]:
+        return self._read(reads.runs)
+
+    def run(self, round: int) -> TrainingRun | None:
+        return next((run for run in self.runs() if run.round == round), None)
+
+    def update_run(self, run: TrainingRun) -> None:
+        """Store a run's new state; its round, id, threshold and attempts stay."""
+        self._write(keeping.update_run(run))
+
+    def add_attempt(self, round: int) -> Attempt:
+        """Start the next attempt at a round: the run is RUNNING and its attempts are one more."""
+        return self._write(keeping.add_attempt(round, self._now()))
+
+    def end_attempt(self, attempt: Attempt, state: RunState, error: str = "") -> Attempt:
+        """Store how an attempt ended."""
+        return self._write(keeping.end_attempt(attempt, state, error, self._now()))
+
+    def attempts(self, round: int) -> list[Attempt]:
+        return self._read(reads.attempts, round)
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        self._write(keeping.add_adapter(adapter))
+
+    def update_adapter(self, adapter: Adapter) -> None:
+        """Store an adapter's new promotion, reason or taint."""
+        self._write(keeping.update_adapter(adapter))
+
+    def adapters(self) -> list[Adapter]:
+        """Return all adapters, oldest first."""
+        return self._read(reads.adapters)
+
+    def add_report(self, report: EvalReport) -> None:
+        self._write(keeping.add_report(report))
+
+    def reports(self) -> list[EvalReport]:
+        """Return all evaluation reports, oldest first."""
+        return self._read(reads.reports)
+
+    # What is wanted
+
+    def pool_id(self) -> str:
+        """Return the name that the pool got when it was made."""
+        return self._read(reads.meta, "pool_id") or ""
+
+    def intent(self) -> Intent:
+        text = self._read(reads.meta, "intent")
+        return Intent.model_validate_json(text) if text else Intent()
+
+    def set_intent(self, intent: Intent) -> None:
+        self._write(keeping.set_meta("intent", intent.model_dump_json()))
+
+    def shares(self) -> dict[str, float]:
+        """Return the current target share of each category; empty where none was ever set."""
+        return {change.category: change.share for change in self.share_history()}
+
+    def share_history(self) -> list[ShareChange]:
+        return self._read(reads.shares)
+
+    def set_shares(self, shares: Mapping[str, float], reason: str) -> None:
+        """Store new target shares and why they are so; those before stay in the history."""
+        self._write(keeping.set_shares(shares, reason, self._now()))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection that sees one state of the pool; keep it briefly, for the WAL grows meanwhile."""
+        with translated(self.path), self._readers.connect() as connection:
+            yield connection
+
+    def _read(self, query: Callable[..., T], *arguments: object) -> T:
+        with self.reading() as connection:
+            return query(connection, *arguments)
+
+    def _write(self, write: writes.Write[T]) -> T:
+        return self.submit(write).result()
+
+    def _pages(self, table: Table, *conditions: Any) -> Iterator[Row[Any]]:
+        """Yield rows in pages of a transaction each, so that a slow consumer holds no old state."""
+        after, until = 0, self._read(reads.last_number, table)
+        while rows := self._read(reads.page, table, after, until, *conditions):
+            yield from rows
+            after = rows[-1].number
+
+
+def _require_readable(path: Path) -> None:
+    if not path.exists():
+        raise MissingFileError(f"there is no pool in {path.parent}: {path.name} is missing")
+    version = version_of(path)
+    require_not_newer(path, version)
+    if version < latest_version():
+        raise PoolVersionError(
+            f"{path} has schema version {version}, this Seedbed reads {latest_version()}: "
+            "open the workspace once for writing (seedbed pool check) and it is upgraded, with a backup"
+        )

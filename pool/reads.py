@@ -1,0 +1,294 @@
+"""The pool's queries: each takes a connection and returns records."""
+
+from collections.abc import Collection, Iterator
+from random import Random
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, desc, func, select
+
+from seedbed.core.records import (
+    Adapter,
+    Candidate,
+    Completion,
+    Decision,
+    EvalReport,
+    Lineage,
+    Proposal,
+    Request,
+    RunState,
+    Subject,
+    TrainingRun,
+)
+from seedbed.pool import schema
+from seedbed.pool.records import Attempt, Decided, Occurrence, PoolCounts, ShareChange, Spent, Unreadable, Use
+from seedbed.pool.rows import to_candidate, to_completion, to_decision, to_proposal, to_request, to_run
+
+PAGE_ROWS = 1000
+
+
+def tallies(connection: Connection) -> dict[str, dict[str, int]]:
+    """Return all counters: kind to key to value, without the zeros."""
+    found: dict[str, dict[str, int]] = {}
+    for kind, key, value in connection.execute(select(schema.counters)):
+        if value:
+            found.setdefault(kind, {})[key] = value
+    return found
+
+
+def counts(connection: Connection) -> PoolCounts:
+    """Put the counters in order for people and plans."""
+    kept = tallies(connection)
+    candidates, proposals, asked = (kept.get(kind, {}) for kind in ("candidates", "proposals", "requests"))
+    unreadable = kept.get("unreadable", {})
+    return PoolCounts(
+        decided=sum(candidates.values()),
+        accepted=candidates.get("accepted", 0),
+        refused={
+            **{f"parse.{reason}": number for reason, number in sorted(unreadable.items())},
+            **dict(sorted(kept.get("candidates_refused", {}).items())),
+        },
+        categories=dict(sorted(kept.get("categories_accepted", {}).items())),
+        decided_categories=_added(kept, "categories_accepted", "categories_refused"),
+        recipes=dict(sorted(kept.get("recipes_accepted", {}).items())),
+        decided_recipes=_added(kept, "recipes_accepted", "recipes_refused"),
+        proposals_accepted=proposals.get("accepted", 0),
+        proposals_refused=dict(sorted(kept.get("proposals_refused", {}).items())),
+        occurrences=kept.get("occurrences", {}).get("", 0),
+        unreadable=sum(unreadable.values()),
+        requests=asked.get("stored", 0),
+        unanswered=asked.get("waiting", 0),
+        failed=asked.get("failed", 0),
+    )
+
+
+def _added(kept: dict[str, dict[str, int]], *kinds: str) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for kind in kinds:
+        for key, value in kept.get(kind, {}).items():
+            total[key] = total.get(key, 0) + value
+    return dict(sorted(total.items()))
+
+
+def counter(connection: Connection, kind: str, key: str = "") -> int:
+    """Return one counter, 0 where it was never touched."""
+    columns = schema.counters.c
+    query = select(columns.value).where(columns.kind == kind, columns.key == key)
+    return connection.execute(query).scalar_one_or_none() or 0
+
+
+def spent(connection: Connection) -> Spent:
+    """Sum what completions cost, by endpoint and in all."""
+    kept = tallies(connection)
+    endpoints = {
+        name: Use(
+            number,
+            kept.get("prompt_tokens", {}).get(name, 0),
+            kept.get("completion_tokens", {}).get(name, 0),
+        )
+        for name, number in kept.get("answered", {}).items()
+    }
+    return Spent(
+        sum(use.requests for use in endpoints.values()),
+        sum(use.prompt_tokens for use in endpoints.values()),
+        sum(use.completion_tokens for use in endpoints.values()),
+        endpoints,
+    )
+
+
+def request(connection: Connection, identity: str) -> Request | None:
+    """Return a request, None for an unknown id."""
+    row = _by_id(connection, schema.requests, identity)
+    return to_request(row) if row else None
+
+
+def completion(connection: Connection, request_id: str) -> Completion | None:
+    """Return the completion of a request, None where it has none."""
+    row = connection.execute(
+        select(schema.completions).where(schema.completions.c.request_id == request_id)
+    ).one_or_none()
+    return to_completion(row) if row else None
+
+
+def waiting_requests(connection: Connection, count: int) -> list[Request]:
+    """Return the oldest requests that have neither a completion nor a failure."""
+    table = schema.requests
+    query = select(table).where(table.c.state == "waiting").order_by(table.c.number).limit(count)
+    return [to_request(row) for row in connection.execute(query)]
+
+
+def candidate(connection: Connection, identity: str) -> Candidate | None:
+    """Return a candidate, None for an unknown id."""
+    row = _by_id(connection, schema.candidates, identity)
+    return to_candidate(row) if row else None
+
+
+def proposal(connection: Connection, identity: str) -> Proposal | None:
+    """Return a proposal, None for an unknown id."""
+    row = _by_id(connection, schema.proposals, identity)
+    return to_proposal(row) if row else None
+
+
+def known(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Return which of these candidates the pool holds, accepted or refused."""
+    wanted, found = list(ids), set[str]()
+    for start in range(0, len(wanted), 500):
+        query = select(schema.candidates.c.id).where(schema.candidates.c.id.in_(wanted[start : start + 500]))
+        found.update(connection.execute(query).scalars())
+    return found
+
+
+def decisions(connection: Connection, subject_id: str) -> list[Decision]:
+    """Return all decisions on a subject; the last one holds."""
+    table = schema.decisions
+    query = select(table).where(table.c.subject_id == subject_id).order_by(table.c.subject, table.c.sequence)
+    return [to_decision(row) for row in connection.execute(query)]
+
+
+def occurrences(connection: Connection, candidate_id: str) -> list[Occurrence]:
+    """Return when and whence a candidate came again."""
+    table = schema.occurrences
+    query = select(table).where(table.c.candidate_id == candidate_id).order_by(table.c.number)
+    found = []
+    for row in connection.execute(query):
+        lineage = Lineage.model_validate_json(row.lineage)
+        found.append(
+            Occurrence(
+                candidate_id=row.candidate_id,
+                task_id=row.task_id,
+                recipe=lineage.recipe,
+                request_ids=lineage.request_ids,
+                seen_at=row.seen_at,
+            )
+        )
+    return found
+
+
+def find(connection: Connection, prefix: str, count: int) -> list[str]:
+    """Return ids of candidates, then of proposals, that start so."""
+    found: list[str] = []
+    for table in (schema.candidates, schema.proposals):
+        column = table.c.id
+        query = select(column).where(column >= prefix, column < prefix + "\U0010ffff").order_by(column)
+        found += connection.execute(query.limit(count - len(found))).scalars()
+    return found
+
+
+def last_number(connection: Connection, table: Table) -> int:
+    """Return the number of the newest row, 0 for an empty table."""
+    return connection.execute(select(func.max(table.c.number))).scalar_one() or 0
+
+
+def page(
+    connection: Connection, table: Table, after: int, until: int, *conditions: ColumnElement[bool]
+) -> list[Row[Any]]:
+    """Return the next rows in order of arrival."""
+    query = select(table).where(table.c.number > after, table.c.number <= until, *conditions)
+    return list(connection.execute(query.order_by(table.c.number).limit(PAGE_ROWS)))
+
+
+def recent(connection: Connection, subject: Subject, accepted: bool, count: int) -> list[Decided]:
+    """Return the newest subjects that stand accepted, or refused, newest first, with the decision that holds."""
+    table = schema.candidates if subject is Subject.CANDIDATE else schema.proposals
+    query = select(table).where(table.c.is_accepted == int(accepted)).order_by(desc(table.c.number)).limit(count)
+    read = to_candidate if subject is Subject.CANDIDATE else to_proposal
+    found = []
+    for row in connection.execute(query):
+        latest = select(schema.decisions).where(
+            schema.decisions.c.subject_id == row.id,
+            schema.decisions.c.subject == subject.value,
+            schema.decisions.c.sequence == row.sequence,
+        )
+        found.append(Decided(read(row), to_decision(connection.execute(latest).one())))
+    return found
+
+
+def sample_accepted(
+    connection: Connection, count: int, rng: Random, categories: Collection[str] | None, exclude: Collection[str]
+) -> list[Candidate]:
+    """Draw accepted candidates without repetition, each as likely as any other; fewer where there are not enough.
+
+    Random row numbers are tried first, which costs the same at any size; only where those miss too often (few
+    accepted, or of a rare category) are the numbers listed.
+    """
+    table = schema.candidates
+    wanted = [table.c.is_accepted == 1]
+    if categories is not None:
+        wanted.append(table.c.effective_category.in_(list(categories)))
+    drawn: dict[str, Candidate] = {}
+    last = last_number(connection, table)
+    for _ in range(4 if last else 0):
+        numbers = list(dict.fromkeys(rng.randint(1, last) for _ in range(8 * count)))
+        rows = {
+            row.number: row for row in connection.execute(select(table).where(table.c.number.in_(numbers), *wanted))
+        }
+        for number in numbers:
+            if number in rows and rows[number].id not in exclude and len(drawn) < count:
+                drawn[rows[number].id] = to_candidate(rows[number])
+        if len(drawn) == count:
+            return list(drawn.values())
+    numbers = list(connection.execute(select(table.c.number).where(*wanted).order_by(table.c.number)).scalars())
+    rng.shuffle(numbers)
+    for number in numbers:
+        if len(drawn) == count:
+            break
+        row = connection.execute(select(table).where(table.c.number == number)).one()
+        if row.id not in exclude:
+            drawn.setdefault(row.id, to_candidate(row))
+    return list(drawn.values())
+
+
+def runs(connection: Connection) -> list[TrainingRun]:
+    """Return all training runs by round."""
+    return [to_run(row) for row in connection.execute(select(schema.runs).order_by(schema.runs.c.round))]
+
+
+def attempts(connection: Connection, round: int) -> list[Attempt]:
+    """Return the attempts at a round in order."""
+    table = schema.attempts
+    query = select(table).where(table.c.round == round).order_by(table.c.number)
+    return [Attempt(**{**row._asdict(), "state": RunState(row.state)}) for row in connection.execute(query)]
+
+
+def adapters(connection: Connection) -> list[Adapter]:
+    """Return all adapters, oldest first."""
+    table = schema.adapters
+    query = select(table.c.record).order_by(table.c.created_at, table.c.id)
+    return [Adapter.model_validate_json(text) for text in connection.execute(query).scalars()]
+
+
+def reports(connection: Connection) -> list[EvalReport]:
+    """Return all evaluation reports, oldest first."""
+    query = select(schema.reports.c.record).order_by(schema.reports.c.number)
+    return [EvalReport.model_validate_json(text) for text in connection.execute(query).scalars()]
+
+
+def shares(connection: Connection) -> list[ShareChange]:
+    """Return every change of a target share, oldest first."""
+    query = select(schema.shares).order_by(schema.shares.c.number)
+    return [
+        ShareChange(category=row.category, share=row.share, reason=row.reason, changed_at=row.changed_at)
+        for row in connection.execute(query)
+    ]
+
+
+def unreadable(connection: Connection, reason: str | None, count: int) -> list[Unreadable]:
+    """Return the newest pieces that could not be read, of one reason or of any."""
+    table = schema.unreadable
+    query = select(table).order_by(desc(table.c.number)).limit(count)
+    if reason is not None:
+        query = query.where(table.c.reason == reason)
+    return [Unreadable(row.request_id, row.reason, row.text) for row in connection.execute(query)]
+
+
+def meta(connection: Connection, key: str) -> str | None:
+    """Return a value stored by key, None where there is none."""
+    return connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == key)).scalar_one_or_none()
+
+
+def walk(connection: Connection, table: Table) -> Iterator[Row[Any]]:
+    """Yield every row of a table in order of arrival, within the connection's transaction."""
+    yield from connection.execution_options(yield_per=PAGE_ROWS).execute(select(table).order_by(table.c.number))
+
+
+def _by_id(connection: Connection, table: Table, identity: str) -> Row[Any] | None:
+    return connection.execute(select(table).where(table.c.id == identity)).one_or_none()

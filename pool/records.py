@@ -1,0 +1,145 @@
+"""What the pool takes and gives beside the records of the core."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from seedbed.core.records import Candidate, Decision, Proposal, Record, RunState, TrainingRun
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A proposal or candidate with the decision on it."""
+
+    subject: Proposal | Candidate
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit of decisions came to."""
+
+    accepted: int
+    """Accepted candidates in the pool now."""
+    runs: tuple[TrainingRun, ...] = ()
+    """The trainings that this commit triggered."""
+    already_known: tuple[str, ...] = ()
+    """Candidates that were in the pool before: noted as occurrences, their first decision stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailure:
+    """A request that was given up."""
+
+    request_id: str
+    kind: str
+    """The error's class: `EndpointTimeoutError`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A piece of a completion that the parser could make nothing of."""
+
+    request_id: str
+    reason: str
+    """In snake_case: `no_json`."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one endpoint, or all together, answered."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What the pool's completions cost, in requests and tokens; money is for those who know the prices."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    endpoints: Mapping[str, Use] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCounts:
+    """How many of what. Each is kept, not counted, so reading them costs the same at any size."""
+
+    decided: int
+    """Candidates."""
+    accepted: int
+    refused: Mapping[str, int]
+    """Candidates by filter and reason (`rouge.near_duplicate`), and `parse.REASON` for what could not be read."""
+    categories: Mapping[str, int]
+    """Accepted candidates by category: as verified, else as requested."""
+    decided_categories: Mapping[str, int]
+    """All candidates by category."""
+    recipes: Mapping[str, int]
+    """Accepted candidates by recipe."""
+    decided_recipes: Mapping[str, int]
+    """All candidates by recipe."""
+    proposals_accepted: int
+    proposals_refused: Mapping[str, int]
+    """By filter and reason."""
+    occurrences: int
+    """Times that a triple came again."""
+    unreadable: int
+    """Pieces of completions; in `refused` too, by reason."""
+    requests: int
+    """Ever stored."""
+    unanswered: int
+    """Neither answered nor given up."""
+    failed: int
+    """Given up."""
+
+
+class IntentState(StrEnum):
+    """What the operator wants."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DRAINING = "draining"
+
+
+class Intent(Record):
+    """What the operator wants the service to do; with what is stored, it says what the service does."""
+
+    state: IntentState = IntentState.RUNNING
+    target: int | None = None
+    """Accepted rows to stop at; None: go on."""
+
+
+class Attempt(Record):
+    """One try at a training run."""
+
+    round: int
+    number: int
+    """From 1."""
+    state: RunState
+    error: str = ""
+    started_at: float
+    ended_at: float | None = None
+
+
+class ShareChange(Record):
+    """A category's target share, and why it was set."""
+
+    category: str
+    share: float
+    reason: str
+    changed_at: float
+
+
+class Occurrence(Record):
+    """A triple that came again, after its first decision."""
+
+    candidate_id: str
+    task_id: str
+    recipe: str
+    request_ids: tuple[str, ...]
+    seen_at: float

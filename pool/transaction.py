@@ -1,0 +1,174 @@
+"""One database transaction of the writer: rows to insert are gathered, what they change in the counts is summed."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Table, bindparam, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.sql import Executable
+
+from seedbed.core.records import Subject
+from seedbed.pool import schema
+from seedbed.pool.rows import Values
+
+T = TypeVar("T")
+
+SUBJECT_TABLES = {Subject.PROPOSAL: schema.proposals, Subject.CANDIDATE: schema.candidates}
+
+_INSERT_ORDER = (
+    schema.requests,
+    schema.completions,
+    schema.failures,
+    schema.unreadable,
+    schema.proposals,
+    schema.candidates,
+    schema.occurrences,
+    schema.decisions,
+)
+_UPDATE_STANDING = {
+    subject: update(table)
+    .where(table.c.id == bindparam("subject_id"))
+    .values(
+        {name: bindparam(f"new_{name}") for name in ("sequence", "is_accepted", "filter", "reason")},
+    )
+    for subject, table in SUBJECT_TABLES.items()
+}
+_UPDATE_REQUEST = (
+    update(schema.requests).where(schema.requests.c.id == bindparam("request_id")).values(state=bindparam("new_state"))
+)
+_upsert = insert(schema.counters)
+_ADD_TO_COUNTER = _upsert.on_conflict_do_update(
+    index_elements=["kind", "key"], set_={"value": schema.counters.c.value + _upsert.excluded.value}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The decision that holds on a subject, and what its counts hang on."""
+
+    sequence: int
+    is_accepted: bool
+    filter: str
+    reason: str
+    category: str = ""
+    recipe: str = ""
+
+
+class Transaction:
+    """What the writes of one group do together.
+
+    Nothing is sent to the database before `flush`, save through `execute`; what a write looks up is fetched for the
+    whole group at once (`prefetch`) and kept current here.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inserts: defaultdict[Table, list[Values]] = defaultdict(list)
+        self._standing_updates: defaultdict[Subject, list[Values]] = defaultdict(list)
+        self._request_updates: list[Values] = []
+        self._changes: Counter[tuple[str, str]] = Counter()
+        self._totals: dict[tuple[str, str], int] = {}
+        self._standings: dict[tuple[Subject, str], Standing | None] = {}
+        self._request_states: dict[str, str | None] = {}
+
+    def prefetch(self, subjects: Iterable[tuple[Subject, str]], request_ids: Iterable[str]) -> None:
+        """Look up, in few queries, the standings and the request states that the group's writes will ask for."""
+        wanted: defaultdict[Subject, list[str]] = defaultdict(list)
+        for subject, identity in set(subjects):
+            self._standings[subject, identity] = None
+            wanted[subject].append(identity)
+        for subject, ids in wanted.items():
+            self._fetch_standings(subject, ids)
+        states = schema.requests.c
+        for part in _chunks(set(request_ids)):
+            self._request_states.update(dict.fromkeys(part))
+            query = select(states.id, states.state).where(states.id.in_(part))
+            self._request_states.update({row.id: row.state for row in self._connection.execute(query)})
+
+    def standing(self, subject: Subject, identity: str) -> Standing | None:
+        """Return the decision that holds on a subject, None where it is not in the pool."""
+        return self._standings[subject, identity]
+
+    def set_standing(self, subject: Subject, identity: str, standing: Standing) -> None:
+        """Note a new subject's standing, or change a known one's."""
+        if self._standings[subject, identity] is not None:
+            self._standing_updates[subject].append(
+                {
+                    "subject_id": identity,
+                    "new_sequence": standing.sequence,
+                    "new_is_accepted": standing.is_accepted,
+                    "new_filter": standing.filter,
+                    "new_reason": standing.reason,
+                }
+            )
+        self._standings[subject, identity] = standing
+
+    def request_state(self, request_id: str) -> str | None:
+        """Return `waiting`, `answered` or `failed`; None for a request that was never stored."""
+        return self._request_states[request_id]
+
+    def set_request_state(self, request_id: str, state: str) -> None:
+        if self._request_states[request_id] is not None:
+            self._request_updates.append({"request_id": request_id, "new_state": state})
+        self._request_states[request_id] = state
+
+    def insert(self, table: Table, values: Values) -> None:
+        self._inserts[table].append(values)
+
+    def count(self, kind: str, key: str = "", by: int = 1) -> None:
+        """Change a counter."""
+        self._changes[kind, key] += by
+
+    def total(self, kind: str, key: str = "") -> int:
+        """Return a counter as it will be after this transaction, so far."""
+        if (kind, key) not in self._totals:
+            columns = schema.counters.c
+            query = select(columns.value).where(columns.kind == kind, columns.key == key)
+            self._totals[kind, key] = self._connection.execute(query).scalar_one_or_none() or 0
+        return self._totals[kind, key] + self._changes[kind, key]
+
+    def execute(self, statement: Executable) -> CursorResult[Any]:
+        """Run one statement, after everything gathered so far."""
+        self.flush()
+        result = self._connection.execute(statement)
+        assert isinstance(result, CursorResult)
+        return result
+
+    def flush(self) -> None:
+        """Send everything gathered, in the order that foreign keys ask for."""
+        for table in _INSERT_ORDER:
+            if rows := self._inserts.pop(table, None):
+                self._connection.execute(table.insert(), rows)
+        for subject, updates in self._standing_updates.items():
+            self._connection.execute(_UPDATE_STANDING[subject], updates)
+        if self._request_updates:
+            self._connection.execute(_UPDATE_REQUEST, self._request_updates)
+        if changes := [
+            {"kind": kind, "key": key, "value": value} for (kind, key), value in self._changes.items() if value
+        ]:
+            self._connection.execute(_ADD_TO_COUNTER, changes)
+        self._standing_updates.clear()
+        self._request_updates.clear()
+        self._changes.clear()
+        self._totals.clear()
+
+    def _fetch_standings(self, subject: Subject, ids: Sequence[str]) -> None:
+        columns = SUBJECT_TABLES[subject].c
+        wanted = [columns.id, columns.sequence, columns.is_accepted, columns.filter, columns.reason]
+        if subject is Subject.CANDIDATE:
+            wanted += [columns.effective_category, columns.recipe]
+        for part in _chunks(ids):
+            for identity, sequence, is_accepted, *rest in self._connection.execute(
+                select(*wanted).where(columns.id.in_(part))
+            ):
+                self._standings[subject, identity] = Standing(sequence, bool(is_accepted), *rest)
+
+
+def _chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
+    """Cut a long list of values to what one query takes (SQLite before 3.32: 999 parameters)."""
+    iterator = iter(values)
+    while part := list(islice(iterator, size)):
+        yield part

@@ -1,0 +1,127 @@
+"""The one thread that writes: it gathers what callers submit and commits it together."""
+
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from seedbed.core.errors import PoolError
+from seedbed.pool.transaction import Transaction
+from seedbed.pool.translate import as_pool_error, is_fault_of_one_write
+from seedbed.pool.writes import Write
+
+T = TypeVar("T")
+
+# Measured: 276 rows/s at one row a commit, 7,600 at 64, 15,600 at 256; past that little is gained.
+LARGEST_GROUP = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    write: Write[Any]
+    future: "Future[Any]"
+
+
+class Writer:
+    """Commits submitted writes in the order they came, as many to a transaction as have gathered.
+
+    A future is done when its write is on disk. A group in which one write is at fault is rolled back whole, and
+    each of its writes is tried in a transaction of its own; a fault of the disk or the database fails the group, and
+    the next group starts on a new connection.
+    """
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine, self._path = engine, path
+        self._queue: SimpleQueue[_Submitted | None] = SimpleQueue()
+        self._gate = threading.Lock()
+        self._is_closed = False
+        self._connection: Connection | None = None
+        self._thread = threading.Thread(target=self._run, name="seedbed-pool-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, write: Write[T]) -> "Future[T]":
+        """Queue a write; the future fails with a `PoolError` where it could not be stored."""
+        future: Future[T] = Future()
+        with self._gate:
+            if self._is_closed:
+                raise PoolError(f"the pool {self._path} is closed: open it again to write")
+            self._queue.put(_Submitted(write, future))
+        return future
+
+    def close(self) -> None:
+        """Commit what is queued, then stop."""
+        with self._gate:
+            if not self._is_closed:
+                self._is_closed = True
+                self._queue.put(None)
+        self._thread.join()
+        self._engine.dispose()
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            group, is_open = self._take_group()
+            if running := [item for item in group if item.future.set_running_or_notify_cancel()]:
+                self._write_group(running)
+        self._disconnect()
+
+    def _take_group(self) -> tuple[list[_Submitted], bool]:
+        group: list[_Submitted] = []
+        item = self._queue.get()
+        while item is not None:
+            group.append(item)
+            if len(group) == LARGEST_GROUP:
+                return group, True
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return group, True
+        return group, False
+
+    def _write_group(self, group: list[_Submitted]) -> None:
+        try:
+            results = self._commit([item.write for item in group])
+        except Exception as error:  # noqa: BLE001 - the thread's outermost frame: every future learns of its end
+            self._fail(group, error)
+        else:
+            for item, result in zip(group, results, strict=True):
+                item.future.set_result(result)
+
+    def _fail(self, group: list[_Submitted], error: Exception) -> None:
+        if len(group) > 1 and is_fault_of_one_write(error):
+            for item in group:
+                self._write_group([item])
+            return
+        self._disconnect()
+        for item in group:
+            item.future.set_exception(self._told(error))
+
+    def _told(self, error: Exception) -> Exception:
+        if isinstance(error, PoolError):
+            return error
+        told = as_pool_error(error, self._path)
+        told.__cause__ = error
+        return told
+
+    def _commit(self, writes: list[Write[Any]]) -> list[Any]:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        with self._connection.begin():
+            transaction = Transaction(self._connection)
+            transaction.prefetch(
+                [subject for write in writes for subject in write.subjects],
+                [request_id for write in writes for request_id in write.request_ids],
+            )
+            results = [write.run(transaction) for write in writes]
+            transaction.flush()
+        return results
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None

@@ -12,6 +12,7 @@
     │   ├── EndpointTimeoutError      was too slow                           (TimeoutError)
     │   └── EndpointResponseError     sent something that is no answer
     ├── BudgetExhaustedError        the tokens or the money are spent        (RuntimeError)
+    ├── GenerationError             asking on brings nothing                 (RuntimeError)
     ├── PoolError                   the database                             (OSError)
     │   ├── PoolFullError           the disk is full
     │   └── PoolVersionError        the pool is newer than this program
@@ -99,6 +100,10 @@ class EndpointResponseError(EndpointError):
 
 class BudgetExhaustedError(SeedbedError, RuntimeError):
     """The budget of tokens or money is spent."""
+
+
+class GenerationError(SeedbedError, RuntimeError):
+    """Generation was stopped because it brought nothing; the message names what rows were lost to."""
 
 
 class PoolError(SeedbedError, OSError):

@@ -1,0 +1,258 @@
+"""What to ask next: the category with the largest deficit, a recipe, demonstrations and subjects."""
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from seedbed.core.config import GenerationConfig
+from seedbed.core.errors import ConfigError
+from seedbed.core.events import Events
+from seedbed.core.records import Candidate, SeedTask
+from seedbed.generator.recipe import Assignment, Demonstration
+from seedbed.generator.yields import Yields
+from seedbed.prompts.library import PromptLibrary
+from seedbed.seeds.load import Categories, Category
+
+SATURATION_WINDOW = 60
+"""Rows of a category looked at: of fewer, nothing is concluded."""
+
+SATURATION_ACCEPTED = 1
+"""A category is left out when so few of the window are accepted; at a true 10% that happens in 1 of 70 windows."""
+
+RESERVOIR_ROWS = 256
+"""Accepted rows of each category kept at hand as demonstrations, so that planning never waits for the database."""
+
+LABEL_EXAMPLES = 5
+"""Seed tasks of each kind shown when the model is asked for the kind (paper: 12 and 19; small models need fewer)."""
+
+
+class SampleAccepted(Protocol):
+    """Draws accepted rows of a category from the pool."""
+
+    def __call__(self, count: int, category: str, rng: Random) -> Sequence[Candidate]: ...
+
+
+@dataclass(slots=True)
+class _CategoryState:
+    """What is known of one trained category."""
+
+    category: Category
+    share: float
+    accepted: int
+    seeds: list[Demonstration]
+    rows: list[Demonstration]
+    rows_seen: int
+    in_flight: float = 0.0
+    """Rows expected from the assignments that run."""
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=SATURATION_WINDOW))
+    is_saturated: bool = False
+
+    @property
+    def is_classification(self) -> bool | None:
+        kinds = {seed.is_classification for seed in self.seeds}
+        return kinds.pop() if len(kinds) == 1 and len(self.seeds) >= 3 else None
+
+
+class Plan:
+    """Hands out assignments and learns from what became of them. Not thread-safe: it belongs to the event loop.
+
+    Everything random in it follows from `settings.seed` and the number of the assignment.
+    """
+
+    def __init__(
+        self,
+        *,
+        categories: Categories,
+        seeds: Sequence[SeedTask],
+        settings: GenerationConfig,
+        prompts: PromptLibrary,
+        use_json_schema: bool,
+        accepted: Mapping[str, int] | None = None,
+        shares: Mapping[str, float] | None = None,
+        sample_accepted: SampleAccepted | None = None,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        first_number: int = 0,
+        events: Events | None = None,
+    ) -> None:
+        """Prepare to plan.
+
+        Args:
+            categories: Those with a share; held-out ones are neither asked for nor shown.
+            seeds: Seed tasks of any category.
+            settings: The section `[generation]`.
+            prompts: Templates, and the list of subjects `generation/topics`.
+            use_json_schema: Whether the endpoints hold a model to a schema.
+            accepted: Category to rows already in the pool.
+            shares: Target shares that beat those of `categories`; they need not add up to 1.
+            sample_accepted: Where demonstrations among accepted rows come from at the start.
+            new_id: Makes the ids of requests and proposals; they must be new to the pool.
+            first_number: Assignments made before, in earlier runs, so that a resumed run does not ask again what
+                the first one asked.
+            events: Told of saturated categories.
+
+        Raises:
+            ConfigError: No trained category has a seed task, or no recipe has a weight.
+        """
+        self._settings, self._prompts, self._use_json_schema = settings, prompts, use_json_schema
+        self._new_id, self._number, self._events = new_id, first_number, events or Events()
+        self._rng = Random(f"{settings.seed}/plan/{first_number}")
+        self._states = self._open_states(categories, seeds, accepted or {}, shares, sample_accepted)
+        self._recipes = {name: weight for name, weight in sorted(settings.recipes.items()) if weight > 0}
+        if not self._recipes:
+            raise ConfigError("generation.recipes gives no recipe a weight above 0; give one, such as alpaca = 1.0")
+        self._topics = [line.strip() for line in prompts.get("generation/topics").source.splitlines() if line.strip()]
+        self._deck: list[str] = []
+        self._yields = Yields({"alpaca": settings.triples_per_request, "self_instruct": settings.proposals_per_request})
+        self._running: dict[int, float] = {}
+        self._label_examples = self._choose_label_examples()
+
+    @property
+    def expected_in_flight(self) -> float:
+        """Rows that the running assignments will bring, by what such assignments brought so far."""
+        return sum(self._running.values())
+
+    @property
+    def saturated(self) -> tuple[str, ...]:
+        """Categories left out, since nearly all their new rows were refused."""
+        return tuple(name for name, state in self._states.items() if state.is_saturated)
+
+    def next(self) -> Assignment:
+        """Choose the next piece of work and count it as running until `finished`."""
+        number, self._number = self._number, self._number + 1
+        rng = Random(f"{self._settings.seed}/{number}")
+        recipe = rng.choices(list(self._recipes), weights=list(self._recipes.values()))[0]
+        state = self._neediest(rng)
+        expected = self._yields.expected(recipe, state.category.name)
+        state.in_flight += expected
+        self._running[number] = expected
+        return Assignment(
+            number=number,
+            recipe=recipe,
+            requested_category=state.category.name,
+            category_description=state.category.description,
+            demonstrations=self._demonstrations(recipe, state, rng),
+            topics=self._deal(max(self._settings.triples_per_request, self._settings.proposals_per_request)),
+            is_classification=state.is_classification,
+            label_examples=self._label_examples,
+            rng=rng,
+            settings=self._settings,
+            use_json_schema=self._use_json_schema,
+            prompts=self._prompts,
+            new_id=self._new_id,
+        )
+
+    def record(self, candidate: Candidate, accepted: bool) -> None:
+        """Learn what was decided on a candidate."""
+        self._remember(candidate.requested_category, accepted)
+        state = self._states.get(candidate.category or candidate.requested_category)
+        if accepted and state:
+            state.accepted += 1
+            self._keep(state, Demonstration.of_candidate(candidate))
+
+    def record_refusals(self, category: str, count: int) -> None:
+        """Learn of refusals without a candidate: instructions that were not novel, and unreadable pieces."""
+        for _ in range(count):
+            self._remember(category, False)
+
+    def finished(self, assignment: Assignment, accepted: int) -> None:
+        """Learn that an assignment has ended, with so many accepted rows."""
+        expected = self._running.pop(assignment.number, 0.0)
+        self._states[assignment.requested_category].in_flight -= expected
+        self._yields.record(assignment.recipe, assignment.requested_category, accepted)
+
+    def forget(self, candidate_id: str) -> None:
+        """Demonstrate a row no more, since it was taken out of the pool."""
+        for state in self._states.values():
+            kept = [row for row in state.rows if row.id != candidate_id]
+            state.accepted -= len(state.rows) - len(kept)
+            state.rows = kept
+
+    def _open_states(
+        self,
+        categories: Categories,
+        seeds: Sequence[SeedTask],
+        accepted: Mapping[str, int],
+        shares: Mapping[str, float] | None,
+        sample: SampleAccepted | None,
+    ) -> dict[str, _CategoryState]:
+        wanted = shares or categories.shares()
+        states = {}
+        for category in categories.trained:
+            own = [Demonstration.of_seed(seed) for seed in seeds if seed.category == category.name]
+            if not own or wanted.get(category.name, 0.0) <= 0:
+                continue
+            rows = sample(RESERVOIR_ROWS, category.name, self._rng) if sample else ()
+            count = accepted.get(category.name, 0)
+            states[category.name] = _CategoryState(
+                category, wanted[category.name], count, own, [Demonstration.of_candidate(row) for row in rows], count
+            )
+        if not states:
+            raise ConfigError("no category with a share above 0 has a seed task; see `seedbed seeds check`")
+        return states
+
+    def _neediest(self, rng: Random) -> _CategoryState:
+        open_states = [state for state in self._states.values() if not state.is_saturated]
+        states = open_states or list(self._states.values())
+        rng.shuffle(states)
+        have = {state.category.name: state.accepted + state.in_flight for state in states}
+        total = sum(have.values()) + 1
+        shares = sum(state.share for state in states)
+        return max(states, key=lambda state: state.share / shares * total - have[state.category.name])
+
+    def _demonstrations(self, recipe: str, state: _CategoryState, rng: Random) -> tuple[Demonstration, ...]:
+        settings = self._settings
+        human, machine = settings.human_demonstrations, settings.machine_demonstrations
+        if recipe == "alpaca":
+            share = machine / max(1, human + machine)
+            machine = sum(rng.random() < share for _ in range(settings.alpaca_demonstrations))
+            human = settings.alpaca_demonstrations - machine
+        shown = rng.sample(state.rows, min(machine, len(state.rows)))
+        shown += _sample_short(state.seeds, human + machine - len(shown), rng)
+        rng.shuffle(shown)
+        return tuple(shown)
+
+    def _choose_label_examples(self) -> tuple[Demonstration, ...]:
+        seeds = [seed for state in self._states.values() for seed in state.seeds]
+        yes = [seed for seed in seeds if seed.is_classification]
+        no = [seed for seed in seeds if not seed.is_classification]
+        chosen = [seed for kind in (yes, no) for seed in _sample_short(kind, LABEL_EXAMPLES, self._rng)]
+        self._rng.shuffle(chosen)
+        return tuple(chosen)
+
+    def _deal(self, count: int) -> tuple[str, ...]:
+        """Take subjects from a shuffled deck, so that each is used once before any is used twice."""
+        while len(self._deck) < count:
+            self._deck = self._rng.sample(self._topics, len(self._topics)) + self._deck
+        dealt, self._deck = self._deck[-count:], self._deck[:-count]
+        return tuple(dealt)
+
+    def _remember(self, category: str, accepted: bool) -> None:
+        state = self._states.get(category)
+        if not state or state.is_saturated:
+            return
+        state.recent.append(accepted)
+        if len(state.recent) == SATURATION_WINDOW and sum(state.recent) <= SATURATION_ACCEPTED:
+            state.is_saturated = True
+            self._events.emit(
+                "category.saturated", category=category, rows=SATURATION_WINDOW, accepted=sum(state.recent)
+            )
+
+    def _keep(self, state: _CategoryState, row: Demonstration) -> None:
+        """Keep a uniform sample of a category's accepted rows (reservoir sampling, algorithm R)."""
+        state.rows_seen += 1
+        if len(state.rows) < RESERVOIR_ROWS:
+            state.rows.append(row)
+        elif (place := self._rng.randrange(state.rows_seen)) < RESERVOIR_ROWS:
+            state.rows[place] = row
+
+
+def _sample_short(seeds: Sequence[Demonstration], count: int, rng: Random) -> list[Demonstration]:
+    """Draw two more than needed and leave out the longest: long demonstrations cost and crowd small contexts."""
+    drawn = rng.sample(seeds, min(count + 2, len(seeds))) if count else []
+    longest_last = sorted(drawn, key=lambda seed: len(seed.instruction) + len(seed.input) + len(seed.output))
+    kept = longest_last[:count]
+    rng.shuffle(kept)
+    return kept

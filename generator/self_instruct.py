@@ -1,0 +1,140 @@
+"""The Self-Instruct recipe (Wang et al. 2023): propose instructions, keep the novel ones, then write instances.
+
+Classification tasks are written output-first (the label, then an input that fits it), which keeps labels
+balanced; the others input-first.
+"""
+
+from collections.abc import Sequence
+
+import anyio
+
+from seedbed.core.errors import EndpointError
+from seedbed.core.records import Candidate, Proposal, Sampling
+from seedbed.generator.parse import Instance, parse_instances, parse_instructions, parse_yes_no
+from seedbed.generator.recipe import Ask, Assignment, Demonstration, Emit, NoteUnreadable, Screen, StoppedError, as_json
+from seedbed.generator.schemas import instances_schema, instructions_schema
+
+INSTANCE_DEMONSTRATIONS = 2
+"""Whole triples shown when an instance is asked for; more only lengthen the prompt."""
+
+YES_OR_NO = Sampling(temperature=0, max_tokens=3)
+"""The paper's way of asking whether an instruction is classification."""
+
+
+async def self_instruct(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable) -> None:
+    """Propose instructions, then write the instances of each novel one, all at once."""
+    proposals = await _propose(ask, assignment, note)
+    is_novel = await screen(proposals)
+
+    async def work_out(proposal: Proposal) -> None:
+        try:
+            candidates = await _instances(ask, assignment, proposal, note)
+        except (EndpointError, StoppedError):
+            return  # counted and stored where it was raised; its siblings go on
+        if candidates:
+            await emit(candidates)
+
+    async with anyio.create_task_group() as group:
+        for proposal, novel in zip(proposals, is_novel, strict=True):
+            if novel:
+                group.start_soon(work_out, proposal)
+
+
+async def _propose(ask: Ask, assignment: Assignment, note: NoteUnreadable) -> list[Proposal]:
+    count = assignment.settings.proposals_per_request
+    request = assignment.request(
+        "propose",
+        demonstrations=assignment.demonstrations,
+        schema=instructions_schema(count),
+        example_json=as_json({"instructions": [shown.instruction for shown in assignment.demonstrations]}),
+        count=count,
+        topics=assignment.topics[:count],
+    )
+    completion = await ask(request)
+    parsed = parse_instructions(completion.text, completion.finish_reason)
+    for problem in parsed.problems:
+        await note(request, problem.reason, problem.text)
+    lineage = assignment.lineage(request, completion)
+    return [
+        Proposal(
+            id=assignment.new_id(),
+            instruction=instruction,
+            requested_category=assignment.requested_category,
+            is_classification=assignment.is_classification,
+            lineage=lineage,
+        )
+        for instruction in parsed.rows
+    ]
+
+
+async def _instances(ask: Ask, assignment: Assignment, proposal: Proposal, note: NoteUnreadable) -> list[Candidate]:
+    earlier = proposal.lineage.request_ids
+    is_classification = proposal.is_classification
+    if is_classification is None:
+        request = assignment.request(
+            "classify",
+            demonstrations=assignment.label_examples,
+            sampling=YES_OR_NO,
+            instruction=proposal.instruction,
+        )
+        completion = await ask(request)
+        answer = parse_yes_no(completion.text)
+        if answer is None:
+            await note(request, "neither_yes_nor_no", completion.text)
+        earlier, is_classification = (*earlier, request.id), bool(answer)
+    return await _write(ask, assignment, proposal, note, earlier=earlier, is_output_first=is_classification)
+
+
+async def _write(
+    ask: Ask,
+    assignment: Assignment,
+    proposal: Proposal,
+    note: NoteUnreadable,
+    *,
+    earlier: tuple[str, ...],
+    is_output_first: bool,
+) -> list[Candidate]:
+    count = assignment.settings.instances_per_task
+    shown = _shown(assignment.demonstrations, is_output_first)
+    request = assignment.request(
+        "instances",
+        demonstrations=shown,
+        examples_json=[as_json({"instances": [one.instance(is_output_first=is_output_first)]}) for one in shown],
+        schema=instances_schema(count, is_output_first=is_output_first),
+        count=count,
+        instruction=proposal.instruction,
+        is_output_first=is_output_first,
+        label_number=assignment.rng.choice((1, 2)),
+    )
+    completion = await ask(request)
+    parsed = parse_instances(completion.text, completion.finish_reason)
+    for problem in parsed.problems:
+        await note(request, problem.reason, problem.text)
+    rows = parsed.rows[:count]
+    if has_conflict(rows):
+        await note(request, "one_input_two_outputs", completion.text)
+        return []
+    lineage = assignment.lineage(request, completion, *earlier)
+    return [
+        Candidate.of(
+            proposal.instruction,
+            row.input,
+            row.output,
+            lineage=lineage,
+            task_id=proposal.id,
+            requested_category=assignment.requested_category,
+        )
+        for row in rows
+    ]
+
+
+def has_conflict(rows: Sequence[Instance]) -> bool:
+    """Tell whether one non-empty input has two different outputs; then none of the instances can be trusted."""
+    outputs: dict[str, str] = {}
+    return any(row.input and outputs.setdefault(row.input, row.output) != row.output for row in rows)
+
+
+def _shown(demonstrations: Sequence[Demonstration], is_output_first: bool) -> list[Demonstration]:
+    """Prefer demonstrations of the kind that is asked for; the order stays."""
+    fitting = [shown for shown in demonstrations if shown.is_classification == is_output_first]
+    return (fitting or list(demonstrations))[:INSTANCE_DEMONSTRATIONS]

@@ -8,7 +8,7 @@ A proposal reaches filters as a candidate whose `id` and `task_id` are both the 
 `output` are empty (see `as_candidate`), so a memory can hold it by its instruction until its instances arrive.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from seedbed.core.records import Candidate, Lineage, Proposal, SeedTask, Verdict
 
@@ -30,6 +30,7 @@ class Filter(Protocol):
         ...
 
 
+@runtime_checkable
 class Memory(Filter, Protocol):
     """A filter that compares with what is already in.
 
@@ -62,11 +63,10 @@ def accept(
     neighbour_id: str | None = None,
     evidence: tuple[str, ...] = (),
 ) -> Verdict:
-    """Make an accepting verdict, unvalidated: a million of them are made in a run."""
-    return Verdict.model_construct(
+    """Make an accepting verdict."""
+    return Verdict(
         filter=name,
         accepted=True,
-        reason="",
         score=score,
         threshold=threshold,
         neighbour_id=neighbour_id,
@@ -83,8 +83,8 @@ def refuse(
     neighbour_id: str | None = None,
     evidence: tuple[str, ...] = (),
 ) -> Verdict:
-    """Make a refusing verdict, unvalidated."""
-    return Verdict.model_construct(
+    """Make a refusing verdict."""
+    return Verdict(
         filter=name,
         accepted=False,
         reason=reason,

@@ -1,0 +1,322 @@
+"""The cascade: filters in order, cheap first, the first refusal wins, counted and timed."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import chain, islice, takewhile
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from seedbed.core.config import FiltersConfig
+from seedbed.core.errors import ConfigError, FilterError
+from seedbed.core.records import Candidate, Proposal, SeedTask, Verdict
+from seedbed.filters.duplicate import DuplicateFilter
+from seedbed.filters.held_out import HeldOutFilter
+from seedbed.filters.protocol import Filter, Memory, as_candidate
+from seedbed.filters.quality import QualityFilter
+from seedbed.filters.wellformed import InstructionFilter, WellformedFilter
+
+_LOAD_ROWS = 4096
+
+ORDER = ("wellformed", "duplicate", "contamination", "minhash", "rouge", "held_out", "quality")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one filter did so far."""
+
+    checked: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    """Wall time in its checks; adding to its memory not counted."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Refusals by reason."""
+
+
+@runtime_checkable
+class SeesBatch(Protocol):
+    """A filter that wants to see, before its checks, all candidates of a batch that have come as far as it."""
+
+    def see_batch(self, candidates: Sequence[Candidate]) -> None: ...
+
+
+@runtime_checkable
+class Loads(Protocol):
+    """A memory that takes many candidates at once faster than one by one, confirmed."""
+
+    def load(self, candidates: Iterable[Candidate]) -> None: ...
+
+
+@runtime_checkable
+class Warms(Protocol):
+    """A filter with something to compile or load before its first check."""
+
+    def warm(self) -> None: ...
+
+
+class Cascade:
+    """Decides candidates one after another; each sees those accepted before it.
+
+    What `screen` and `decide` accept is in the memories tentatively, until `confirm` or `undo`. When a filter breaks,
+    all that is tentative is taken back before the `FilterError` leaves. Not thread-safe: one thread owns it.
+
+    Args:
+        filters: In the order of checking.
+        screening: The filters a proposal passes; those of them that are memories hold it by its instruction.
+        now: Clock for the tallies, in seconds.
+    """
+
+    def __init__(
+        self,
+        filters: Sequence[Filter],
+        screening: Sequence[Filter] = (),
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._filters, self._screening, self._now = tuple(filters), tuple(screening), now
+        self._memories = tuple(one for one in self._filters if isinstance(one, Memory))
+        self._holding = tuple(one for one in self._screening if isinstance(one, Memory))
+        self._all_memories = (*self._memories, *(one for one in self._holding if one not in self._memories))
+        self._split = _split(self._filters)
+        self._held: set[str] = set()
+        self._held_tentatively: list[str] = []
+        self._tallies = {one.name: Tally() for one in self._filters}
+        self._screen_tallies = {one.name: Tally() for one in self._screening}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The filters at work, in order."""
+        return tuple(one.name for one in self._filters)
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """What each filter did to candidates, in order. Live: it changes as the cascade works."""
+        return self._tallies
+
+    @property
+    def screen_tallies(self) -> dict[str, Tally]:
+        """What each filter did to proposals."""
+        return self._screen_tallies
+
+    def screen(self, proposals: Sequence[Proposal]) -> list[tuple[Verdict, ...]]:
+        """Check proposals by their instructions; accepted ones are held under their id, against twins in flight."""
+        with self._undone_on_error():
+            return [self._screen_one(as_candidate(proposal)) for proposal in proposals]
+
+    def decide(self, candidates: Sequence[Candidate]) -> list[tuple[Verdict, ...]]:
+        """Check candidates in order. The first refusal ends a row's verdicts; accepted rows join the memories."""
+        first, rest = self._split
+        with self._undone_on_error():
+            early = [_check(first, candidate, self._tallies, self._now) for candidate in candidates]
+            arrived = [one for one, verdicts in zip(candidates, early, strict=True) if _is_accepted(verdicts)]
+            for one in rest:
+                if isinstance(one, SeesBatch):
+                    one.see_batch(arrived)
+            return [
+                self._finish(rest, candidate, verdicts) if _is_accepted(verdicts) else verdicts
+                for candidate, verdicts in zip(candidates, early, strict=True)
+            ]
+
+    def confirm(self) -> None:
+        """Keep what was accepted since the last `confirm` or `undo`."""
+        self._held_tentatively.clear()
+        for memory in self._all_memories:
+            memory.confirm()
+
+    def undo(self) -> None:
+        """Take back what was accepted since the last `confirm` or `undo`."""
+        self._held.difference_update(self._held_tentatively)
+        self._held_tentatively.clear()
+        for memory in self._all_memories:
+            memory.undo()
+
+    def release(self, task_ids: Iterable[str]) -> None:
+        """Forget proposals that were held; the candidates made from them stay. Ids not held change nothing."""
+        for task_id in task_ids:
+            if task_id in self._held:
+                self._held.discard(task_id)
+                for memory in self._holding:
+                    memory.remove(task_id)
+
+    def remove(self, candidate_id: str) -> None:
+        """Forget an accepted candidate."""
+        for memory in self._memories:
+            memory.remove(candidate_id)
+
+    def load(self, seeds: Sequence[SeedTask], accepted: Iterable[Candidate]) -> None:
+        """Put seeds, and then what is in the pool, into the memories without checking them."""
+        with self._undone_on_error():
+            for chunk in _chunks(chain(map(as_candidate, seeds), accepted)):
+                for memory in self._memories:
+                    _load(memory, chunk)
+        self.confirm()
+
+    def warm(self) -> None:
+        """Compile and load what the first check would otherwise wait for."""
+        for one in self._filters:
+            if isinstance(one, Warms):
+                one.warm()
+
+    def _screen_one(self, candidate: Candidate) -> tuple[Verdict, ...]:
+        verdicts = _check(self._screening, candidate, self._screen_tallies, self._now)
+        if _is_accepted(verdicts):
+            _add(self._holding, candidate)
+            self._held.add(candidate.id)
+            self._held_tentatively.append(candidate.id)
+        return verdicts
+
+    def _finish(
+        self, rest: Sequence[Filter], candidate: Candidate, verdicts: tuple[Verdict, ...]
+    ) -> tuple[Verdict, ...]:
+        verdicts += _check(rest, candidate, self._tallies, self._now)
+        if _is_accepted(verdicts):
+            _add(self._memories, candidate)
+        return verdicts
+
+    @contextmanager
+    def _undone_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.undo()
+            raise
+
+
+def _split(filters: tuple[Filter, ...]) -> tuple[tuple[Filter, ...], tuple[Filter, ...]]:
+    """Split before the first filter that depends on other rows."""
+    alone = tuple(takewhile(lambda one: not isinstance(one, Memory | SeesBatch), filters))
+    return alone, filters[len(alone) :]
+
+
+def _check(
+    filters: Sequence[Filter], candidate: Candidate, tallies: dict[str, Tally], now: Callable[[], float]
+) -> tuple[Verdict, ...]:
+    verdicts: list[Verdict] = []
+    for one in filters:
+        started = now()
+        try:
+            verdict = one.check(candidate)
+        except Exception as error:
+            raise _broken(one, candidate, error) from error
+        tally = tallies[one.name]
+        tally.seconds += now() - started
+        tally.checked += 1
+        verdicts.append(verdict)
+        if not verdict.accepted:
+            tally.refused += 1
+            tally.reasons[verdict.reason] += 1
+            break
+    return tuple(verdicts)
+
+
+def _add(memories: Sequence[Memory], candidate: Candidate) -> None:
+    for memory in memories:
+        try:
+            memory.add(candidate)
+        except Exception as error:
+            raise _broken(memory, candidate, error) from error
+
+
+def _load(memory: Memory, candidates: Sequence[Candidate]) -> None:
+    if isinstance(memory, Loads):
+        memory.load(candidates)
+        return
+    for candidate in candidates:
+        memory.add(candidate)
+
+
+def _chunks(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
+    remaining = iter(candidates)
+    while chunk := list(islice(remaining, _LOAD_ROWS)):
+        yield chunk
+
+
+def _is_accepted(verdicts: tuple[Verdict, ...]) -> bool:
+    return not verdicts or verdicts[-1].accepted
+
+
+def _broken(one: Filter, candidate: Candidate, error: Exception) -> FilterError:
+    return FilterError(
+        f"the filter {one.name} broke on candidate {candidate.id} ({type(error).__name__}: {error}); "
+        "nothing passes a broken filter, so the run stops: this is a fault of the filter, please report it"
+    )
+
+
+def build_cascade(
+    config: FiltersConfig,
+    *,
+    held_out: Collection[str] = (),
+    references: Sequence[Path] = (),
+    reference_fields: Sequence[str] = (),
+    only: Collection[str] = (),
+) -> Cascade:
+    """Build the filters that the config switches on, in `ORDER`.
+
+    Args:
+        config: The section `[filters]`. Its `contamination.references` are not read: relative to a workspace, they are
+            the caller's to resolve.
+        held_out: Categories kept for evaluation; without any, `held_out` is left out.
+        references: Files and folders of benchmarks to keep out, besides the shipped digests.
+        reference_fields: The fields of them to compare with; empty: the reader's choice.
+        only: Names of the filters to build; empty: all.
+
+    Raises:
+        ConfigError: A name in `only` is unknown, or a setting is wrong.
+        InputError: A reference cannot be read.
+    """
+    wanted = _wanted(config, held_out, only)
+    filters = [_build(name, config, held_out, references, reference_fields) for name in ORDER if name in wanted]
+    screening: list[Filter] = [InstructionFilter(config.wellformed)] if "wellformed" in wanted else []
+    screening += [one for one in filters if one.name == "rouge"]
+    if config.minhash.on_instructions:
+        screening += [one for one in filters if one.name == "minhash"]
+    return Cascade(filters, screening)
+
+
+def _wanted(config: FiltersConfig, held_out: Collection[str], only: Collection[str]) -> set[str]:
+    for name in only:
+        if name not in ORDER:
+            near = get_close_matches(name, ORDER, 1)
+            hint = f'; did you mean "{near[0]}"?' if near else ""
+            raise ConfigError(f'there is no filter "{name}"{hint} The filters are {", ".join(ORDER)}')
+    off = {
+        "contamination": not config.contamination.enabled,
+        "minhash": not config.minhash.enabled,
+        "rouge": not config.rouge.enabled,
+        "held_out": not held_out,
+        "quality": config.quality.min_grade <= 0,
+    }
+    return {name for name in ORDER if (not only or name in only) and not off.get(name, False)}
+
+
+def _build(
+    name: str,
+    config: FiltersConfig,
+    held_out: Collection[str],
+    references: Sequence[Path],
+    reference_fields: Sequence[str],
+) -> Filter:
+    """Build one filter; those that compile kernels are imported here, so that others do not wait for numba."""
+    match name:
+        case "wellformed":
+            return WellformedFilter(config.wellformed)
+        case "duplicate":
+            return DuplicateFilter()
+        case "contamination":
+            from seedbed.filters.contamination import ContaminationFilter
+
+            return ContaminationFilter(config.contamination, references=references, fields=reference_fields)
+        case "minhash":
+            from seedbed.filters.minhash import MinHashFilter
+
+            return MinHashFilter(config.minhash)
+        case "rouge":
+            from seedbed.filters.rouge_filter import RougeFilter
+
+            return RougeFilter(config.rouge)
+        case "held_out":
+            return HeldOutFilter(held_out)
+        case _:
+            return QualityFilter(config.quality)

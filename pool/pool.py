@@ -40,12 +40,14 @@ from seedbed.pool.records import (
     PoolCounts,
     RequestFailure,
     ShareChange,
-    Spent,
     Unreadable,
+    Usage,
 )
 from seedbed.pool.rows import to_candidate, to_completion
 from seedbed.pool.translate import translated
 from seedbed.pool.writer import Writer
+
+__all__ = ["Committed", "Decided", "Pool"]
 
 T = TypeVar("T")
 
@@ -187,7 +189,8 @@ class Pool:
         """Return the oldest of those."""
         return self._read(reads.waiting_requests, count)
 
-    def spent(self) -> Spent:
+    def spent(self) -> Usage:
+        """Return what all completions took, and each endpoint's part."""
         return self._read(reads.spent)
 
     def request(self, identity: str) -> Request | None:

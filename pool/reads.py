@@ -20,7 +20,7 @@ from seedbed.core.records import (
     TrainingRun,
 )
 from seedbed.pool import schema
-from seedbed.pool.records import Attempt, Decided, Occurrence, PoolCounts, ShareChange, Spent, Unreadable, Use
+from seedbed.pool.records import Attempt, Decided, Occurrence, PoolCounts, ShareChange, Unreadable, Usage, Use
 from seedbed.pool.rows import to_candidate, to_completion, to_decision, to_proposal, to_request, to_run
 
 PAGE_ROWS = 1000
@@ -76,7 +76,7 @@ def counter(connection: Connection, kind: str, key: str = "") -> int:
     return connection.execute(query).scalar_one_or_none() or 0
 
 
-def spent(connection: Connection) -> Spent:
+def spent(connection: Connection) -> Usage:
     """Sum what completions cost, by endpoint and in all."""
     kept = tallies(connection)
     endpoints = {
@@ -87,7 +87,7 @@ def spent(connection: Connection) -> Spent:
         )
         for name, number in kept.get("answered", {}).items()
     }
-    return Spent(
+    return Usage(
         sum(use.requests for use in endpoints.values()),
         sum(use.prompt_tokens for use in endpoints.values()),
         sum(use.completion_tokens for use in endpoints.values()),

@@ -57,7 +57,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Usage:
     """What the pool's completions cost, in requests and tokens; money is for those who know the prices."""
 
     requests: int = 0

@@ -1,11 +1,12 @@
 """Records to database rows and back."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, TypeAdapter
+from pydantic_core import PydanticSerializationError
 from sqlalchemy import Row
 
 from seedbed.core.records import (
@@ -37,12 +38,25 @@ def storable(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
-def as_json(value: BaseModel | Sequence[BaseModel] | Mapping[str, float] | Iterable[str]) -> str:
+def as_json(value: BaseModel | Sequence[BaseModel] | Mapping[str, float] | Sequence[str]) -> str:
     """Write a record, or several, or plain values, as JSON that the database can take."""
-    return orjson.dumps(_plain(value)).decode()
+    try:
+        if isinstance(value, BaseModel):
+            return value.model_dump_json()
+        return orjson.dumps(value, default=_dumped).decode()
+    except (PydanticSerializationError, TypeError):
+        return orjson.dumps(_plain(value)).decode()
+
+
+def _dumped(value: object) -> object:
+    """Let orjson write a record inside a list."""
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def _plain(value: Any) -> Any:
+    """Rebuild a value that holds text with lone surrogates, which no JSON writer takes."""
     if isinstance(value, str):
         return storable(str(value))
     if isinstance(value, BaseModel):
@@ -183,7 +197,7 @@ def decision_row(decision: Decision) -> Values:
         "subject": decision.subject.value,
         "subject_id": decision.subject_id,
         "sequence": decision.sequence,
-        "is_accepted": decision.accepted,
+        "is_accepted": int(decision.accepted),
         "filter": filter_name,
         "reason": reason,
         "verdicts": as_json(decision.verdicts),

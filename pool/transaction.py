@@ -99,7 +99,7 @@ class Transaction:
                 {
                     "subject_id": identity,
                     "new_sequence": standing.sequence,
-                    "new_is_accepted": standing.is_accepted,
+                    "new_is_accepted": int(standing.is_accepted),
                     "new_filter": standing.filter,
                     "new_reason": standing.reason,
                 }

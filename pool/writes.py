@@ -161,7 +161,7 @@ def _decide(transaction: Transaction, item: Decided, row: Values, decision: Valu
     _require_next(item, former)
     standing = _standing(item, row if former is None else None, former)
     if former is None:
-        values = {"is_accepted": standing.is_accepted, "filter": standing.filter, "reason": standing.reason}
+        values = {"is_accepted": int(standing.is_accepted), "filter": standing.filter, "reason": standing.reason}
         transaction.insert(
             schema.candidates if subject is Subject.CANDIDATE else schema.proposals, {**row, "sequence": 0, **values}
         )

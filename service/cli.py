@@ -42,6 +42,16 @@ def version() -> None:
     typer.echo(__version__)
 
 
+def emit(as_json: bool, value: dict[str, Any], text: str) -> None:
+    """Print a command's result: one JSON object, or a line for people."""
+    import json
+
+    if as_json:
+        typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+    elif text:
+        typer.echo(text)
+
+
 def main() -> None:
     """Run the command line; every error of ours is one line and an exit code, never a traceback."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

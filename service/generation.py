@@ -1,10 +1,153 @@
 """The generation phase: indexes loaded, servers opened, the engine run until the pool has what was asked for."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from random import Random
 
-from seedbed.core.errors import EndpointError
-from seedbed.core.records import Completion, Request
-from seedbed.pool.pool import Pool, RequestFailure
+import anyio.to_thread
+
+from seedbed.core.config import EndpointConfig
+from seedbed.core.errors import ConfigError, SeedbedError
+from seedbed.core.records import Candidate, Completion, Phase, Request, Spent
+from seedbed.endpoints.fleet import Fleet
+from seedbed.endpoints.opening import open_fleet
+from seedbed.filters.cascade import Cascade, build_cascade
+from seedbed.generator.counters import Outcome
+from seedbed.generator.engine import Engine
+from seedbed.generator.plan import Plan, SampleAccepted
+from seedbed.pool.pool import Pool
+from seedbed.pool.records import RequestFailure, Unreadable
+from seedbed.service.context import Context
+from seedbed.service.decider import DecisionThread
+from seedbed.service.live import Live, generation_gauge
+from seedbed.service.status import cost_of
+from seedbed.service.stopping import Stop
+from seedbed.service.workspace import Workspace
+
+
+async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> Outcome | None:
+    """Generate until `target` rows are accepted in the pool, or a stop is wanted; None where they already are.
+
+    Raises:
+        EndpointError: The teacher's server cannot be used at all.
+        GenerationError: Nothing is accepted any more.
+        FilterError, PoolError: A filter or the database broke.
+    """
+    pool = context.pool
+    pool.fire_due()
+    if pool.accepted_count() >= target or stop.is_wanted:
+        return None
+    live.phase = Phase.GENERATING
+    cascade = await anyio.to_thread.run_sync(loaded_cascade, context.workspace, pool)
+    decider = DecisionThread(cascade, pool)
+    try:
+        async with opened_teacher(context, live) as fleet:
+            return await _run_engine(context, fleet, decider, target, stop, live)
+    finally:
+        live.fleet, live.gauge = None, lambda: None
+        await anyio.to_thread.run_sync(decider.close)
+
+
+def loaded_cascade(workspace: Workspace, pool: Pool) -> Cascade:
+    """Build the cascade of a workspace, its memories filled with the seeds and all accepted rows."""
+    filters = workspace.config.filters
+    cascade = build_cascade(filters, held_out=workspace.held_out, references=workspace.references())
+    cascade.load(workspace.seeds, pool.accepted())
+    cascade.warm()
+    return cascade
+
+
+def teacher_of(workspace: Workspace) -> EndpointConfig:
+    """Return the endpoint that writes new rows.
+
+    Raises:
+        ConfigError: None is named.
+    """
+    config = workspace.config
+    if not config.teacher:
+        raise ConfigError("teacher names no endpoint; set it to the name of one of [[endpoints]] (seedbed.toml)")
+    return config.endpoint(config.teacher)
+
+
+@asynccontextmanager
+async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
+    """Open the teacher's fleet: a managed server is started, and every endpoint has answered before this yields."""
+    config, spent = context.workspace.config, context.pool.spent()
+    async with open_fleet(
+        [teacher_of(context.workspace)],
+        secrets=context.secrets,
+        budget=config.budget,
+        max_attempts=config.generation.max_attempts,
+        log_folder=context.workspace.logs,
+        events=context.events,
+        spent=Spent(
+            prompt_tokens=spent.prompt_tokens,
+            completion_tokens=spent.completion_tokens,
+            cost=cost_of(context.workspace, context.pool),
+        ),
+        accepted_licences=config.accept_licence,
+        progress=context.download,
+    ) as fleet:
+        live.fleet = fleet
+        yield fleet
+
+
+async def _run_engine(
+    context: Context, fleet: Fleet, decider: DecisionThread, target: int, stop: Stop, live: Live
+) -> Outcome:
+    pool, settings = context.pool, context.workspace.config.generation
+    ledger = PoolLedger(pool)
+    engine = Engine(
+        plan=await plan_of(context, fleet),
+        ask=fleet.ask,
+        screen=decider.screen,
+        decide=decider.decide,
+        release=decider.release,
+        ledger=ledger,
+        note_unreadable=ledger.unreadable,
+        settings=settings,
+        events=context.events,
+    )
+    live.counters, live.gauge = engine.counters, generation_gauge(pool, engine.counters, target)
+    accepted = pool.accepted_count()
+    context.events.emit(
+        "generation.started", target=target, accepted=accepted, model=teacher_of(context.workspace).model
+    )
+    take_back = stop.add(engine.stop)
+    try:
+        return await engine.run(lambda: pool.accepted_count() >= target, lambda: target - pool.accepted_count())
+    finally:
+        take_back()
+
+
+async def plan_of(context: Context, fleet: Fleet) -> Plan:
+    """Make the plan of a run: what is in the pool counts, and nothing that was asked is asked again."""
+    pool, settings = context.pool, context.workspace.config.generation
+    counts = pool.counts()
+    return Plan(
+        categories=context.workspace.categories,
+        seeds=context.workspace.trained_seeds,
+        settings=settings,
+        prompts=context.prompts,
+        use_json_schema=await _use_json_schema(settings.use_json_schema, fleet),
+        accepted=counts.categories,
+        shares=pool.shares() or None,
+        sample_accepted=_sampler(pool),
+        first_number=counts.requests,
+        events=context.events,
+    )
+
+
+async def _use_json_schema(setting: str, fleet: Fleet) -> bool:
+    return (await fleet.capabilities()).json_schema if setting == "auto" else setting == "always"
+
+
+def _sampler(pool: Pool) -> SampleAccepted:
+    def sample(count: int, category: str, rng: Random) -> Sequence[Candidate]:
+        return pool.sample_accepted(count, rng=rng, categories=[category])
+
+    return sample
 
 
 class PoolLedger:
@@ -19,9 +162,9 @@ class PoolLedger:
     async def answered(self, completion: Completion) -> None:
         await asyncio.wrap_future(self._pool.submit_completions([completion]))
 
-    async def failed(self, request: Request, error: EndpointError) -> None:
+    async def failed(self, request: Request, error: SeedbedError) -> None:
         failure = RequestFailure(request.id, type(error).__name__, str(error))
         await asyncio.wrap_future(self._pool.submit_failures([failure]))
 
     async def unreadable(self, request: Request, reason: str, text: str) -> None:
-        await asyncio.wrap_future(self._pool.submit_unreadable(request.id, reason, text))
+        await asyncio.wrap_future(self._pool.submit_unreadable([Unreadable(request.id, reason, text)]))

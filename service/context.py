@@ -1,0 +1,53 @@
+"""What a running command holds: the workspace, its open pool, its events and secrets."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from seedbed.core.config import Secrets
+from seedbed.core.events import EventFile, Events, Sink
+from seedbed.core.load import load_secrets
+from seedbed.pool.pool import Pool
+from seedbed.prompts.library import PromptLibrary
+from seedbed.service.workspace import Workspace
+from seedbed.weights.resolve import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything the lifecycle works with."""
+
+    workspace: Workspace
+    pool: Pool
+    events: Events
+    secrets: Secrets
+    prompts: PromptLibrary
+    download: Progress | None = None
+    """Told of downloads."""
+
+
+@contextmanager
+def writing(
+    workspace: Workspace, download: Progress | None = None, sinks: Sequence[Sink] = ()
+) -> Iterator[Context]:
+    """Open a workspace for work: its pool is held against other writers, its events go to `logs/events.jsonl`.
+
+    Raises:
+        WorkspaceHeldError: Another process holds it.
+        PoolVersionError: A newer Seedbed wrote it.
+        ConfigError: A key's variable is not set.
+    """
+    secrets = load_secrets(workspace.config)
+    events = Events()
+    with Pool.open(workspace.folder, workspace.config.pool) as pool:
+        sink = EventFile(workspace.logs / "events.jsonl")
+        for one in (sink, *sinks):
+            events.add(one)
+        events.emit("command.started", arguments=list(sys.argv[1:]), process=os.getpid())
+        try:
+            yield Context(workspace, pool, events, secrets, PromptLibrary(workspace.prompts), download)
+        finally:
+            events.emit("command.ended")
+            sink.close()

@@ -1,0 +1,67 @@
+"""`seedbed doctor`: each configured endpoint, tried."""
+
+from dataclasses import asdict
+from typing import Any
+
+import anyio
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from seedbed.core.config import EndpointConfig
+from seedbed.core.errors import EndpointError
+from seedbed.core.events import Events
+from seedbed.core.load import load_secrets
+from seedbed.endpoints.opening import open_fleet
+from seedbed.endpoints.protocol import Capabilities
+from seedbed.service.console import Console
+from seedbed.service.running import loop_options
+from seedbed.service.workspace import Workspace
+
+TRIED = ("chat", "completions", "json_schema", "stop", "n", "logprobs", "usage")
+
+
+def examine(workspace: Workspace, *, is_quiet: bool = False) -> dict[str, dict[str, Any]]:
+    """Try every endpoint of a workspace; managed servers are started for it and stopped again."""
+    return anyio.run(_examine_all, workspace, Console(is_quiet=is_quiet), backend_options=loop_options())
+
+
+async def _examine_all(workspace: Workspace, console: Console) -> dict[str, dict[str, Any]]:
+    found = {}
+    for endpoint in workspace.config.endpoints:
+        found[endpoint.name] = asdict(await _examine(workspace, endpoint, console))
+    return found
+
+
+async def _examine(workspace: Workspace, endpoint: EndpointConfig, console: Console) -> Capabilities:
+    events = Events()
+    events.add(console.on_event)
+    try:
+        async with open_fleet(
+            [endpoint],
+            secrets=load_secrets(workspace.config),
+            budget=workspace.config.budget,
+            max_attempts=1,
+            log_folder=workspace.logs,
+            events=events,
+            accepted_licences=workspace.config.accept_licence,
+            progress=console.download,
+        ) as fleet:
+            return await fleet.capabilities()
+    except EndpointError as error:
+        return Capabilities(answers=False, problems=(str(error),))
+
+
+def print_examined(examined: dict[str, dict[str, Any]]) -> None:
+    """Print what was found as a table, problems below it."""
+    table = Table(title="endpoints, as tried", title_justify="left")
+    for name in ("endpoint", "answers", "server", "models", *TRIED):
+        table.add_column(name)
+    for name, found in examined.items():
+        marks = ["yes" if found[one] else "no" for one in TRIED]
+        server = f"{found['server']} {found['version']}".strip()
+        table.add_row(name, "yes" if found["answers"] else "no", server, ", ".join(found["models"]), *marks)
+    console = RichConsole(highlight=False)
+    console.print(table)
+    for name, found in examined.items():
+        for problem in found["problems"]:
+            console.print(f"{name}: {problem}", markup=False)

@@ -1,0 +1,46 @@
+"""The evaluation phase: base against adapter on held-out tasks, in a process of its own."""
+
+from pathlib import Path
+
+from seedbed.core.errors import EvaluationError
+from seedbed.core.files import read_json, write_json
+from seedbed.core.records import Adapter, EvalReport
+from seedbed.evaluation.spec import EvaluationSpec
+from seedbed.evaluation.tasks import held_out_tasks
+from seedbed.service.children import run_module
+from seedbed.service.context import Context
+from seedbed.service.stopping import Stop
+from seedbed.weights.resolve import cache_folder
+
+
+def report_folder(context: Context, adapter: Adapter) -> Path:
+    """Return where an adapter's evaluation writes."""
+    return context.workspace.reports / adapter.id
+
+
+async def evaluate(context: Context, adapter: Adapter, stop: Stop) -> EvalReport | None:
+    """Evaluate an adapter, or go on with an evaluation that was cut off.
+
+    Returns:
+        The report, or None where a stop came first.
+
+    Raises:
+        EvaluationError: The evaluation failed; the message has its exit code and its log's tail.
+    """
+    out = report_folder(context, adapter)
+    if not (out / "report.json").exists():
+        context.events.emit("evaluation.started", adapter=adapter.id)
+        write_json(out / "spec.json", specification(context, adapter).model_dump(mode="json"))
+        log = context.workspace.logs / f"evaluation-{adapter.id}.log"
+        ended = await run_module("seedbed.evaluation", [str(out / "spec.json"), str(out)], log=log, stop=stop)
+        if ended.was_stopped and not (out / "report.json").exists():
+            context.events.emit("evaluation.interrupted", adapter=adapter.id)
+            return None
+        if ended.exit_code != 0:
+            message = f"the evaluation ended with exit code {ended.exit_code}; {ended.log} ends with:\n{ended.tail}"
+            context.events.emit("evaluation.failed", adapter=adapter.id, error=message)
+            raise EvaluationError(message)
+    report = EvalReport.model_validate(read_json(out / "report.json"))
+    context.pool.add_report(report)
+    context.events.emit("evaluation.ended", adapter=adapter.id, decision=str(report.decision), reason=report.reason)
+    return report

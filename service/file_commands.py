@@ -1,0 +1,67 @@
+"""Commands on files: filter, export, seeds check, contamination selftest, pool check and backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seedbed.service.cli import Here, Json, app, emit
+
+seeds_app = typer.Typer(help="Look at seed tasks.", no_args_is_help=True)
+pool_app = typer.Typer(help="Look after the pool.", no_args_is_help=True)
+app.add_typer(seeds_app, name="seeds")
+app.add_typer(pool_app, name="pool")
+
+
+@app.command("export")
+def export_rows(
+    out: Annotated[Path, typer.Argument(help="A new file.")],
+    form: Annotated[str, typer.Option("--format", help="alpaca, sharegpt, messages (JSON lines) or parquet.")] = "alpaca",
+    as_json: Json = False,
+) -> None:
+    """Write the accepted rows to a file, in a form that trainers read."""
+    from seedbed.core.errors import ConfigError
+    from seedbed.pool.pool import Pool
+    from seedbed.service.export import Format, export
+    from seedbed.service.workspace import open_workspace
+
+    if form not in set(Format):
+        raise ConfigError(f'there is no format "{form}"; known: {", ".join(Format)}')
+    workspace = open_workspace(Here.workspace)
+    with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
+        count = export(pool.accepted(), Format(form), out)
+    emit(as_json, {"rows": count, "file": str(out)}, f"{count} rows in {out}")
+
+
+@seeds_app.command("check")
+def seeds_check(
+    file: Annotated[Path, typer.Argument(help="JSON lines of id, category, instruction, input, output.")],
+    categories: Annotated[Path | None, typer.Option(help="A categories.toml; the packaged one by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what is wrong with a file of seed tasks, by line."""
+    from seedbed.seeds.load import PACKAGED_CATEGORIES, check_seed_tasks, load_categories
+
+    problems = check_seed_tasks(file, load_categories(categories or PACKAGED_CATEGORIES))
+    lines: list[dict[str, Any]] = [{"line": one.line, "problem": one.problem} for one in problems]
+    text = "\n".join(f"{file} line {one.line}: {one.problem}" for one in problems) or f"{file} is in order"
+    emit(as_json, {"file": str(file), "problems": lines}, text)
+    if problems:
+        raise typer.Exit(1)
+
+
+@pool_app.command("check")
+def pool_check(as_json: Json = False) -> None:
+    """Verify the database, its counts and the snapshots' hashes."""
+    from seedbed.pool.check import check
+    from seedbed.pool.pool import Pool
+    from seedbed.service.workspace import open_workspace
+
+    workspace = open_workspace(Here.workspace)
+    with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
+        problems = check(pool, workspace.snapshots)
+    emit(as_json, {"problems": problems}, "\n".join(problems) or "the pool is in order")
+    if problems:
+        raise typer.Exit(1)

@@ -1,0 +1,79 @@
+"""What only the running process knows: the phase it is in, how far it is, its endpoints."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seedbed.core.errors import MissingFileError
+from seedbed.core.records import Phase
+from seedbed.endpoints.fleet import Fleet
+from seedbed.generator.counters import Counters
+from seedbed.pool.pool import Pool
+from seedbed.service.console import Figures, Gauge, Rate
+from seedbed.service.training import read_metrics
+
+
+@dataclass(slots=True)
+class Live:
+    """Mutable on purpose: phases write it, the terminal and the API read it."""
+
+    phase: Phase = Phase.STARTING
+    gauge: Gauge = lambda: None
+    fleet: Fleet | None = None
+    counters: Counters = field(default_factory=Counters)
+
+    def endpoints(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return each endpoint's state, empty outside generation."""
+        if self.fleet is None:
+            return {}
+        return {name: asdict(state) for name, state in self.fleet.snapshot().items()}
+
+    def figures(self) -> Figures | None:
+        return self.gauge()
+
+
+def generation_gauge(pool: Pool, counters: Counters, target: int) -> Gauge:
+    """Measure a generation: accepted rows, acceptance, tokens a second over the last minute, cost in requests."""
+    tokens = Rate()
+
+    def measure() -> Figures:
+        notes = (
+            f"acceptance {counters.acceptance:.0%}",
+            f"{tokens.per_second(counters.completion_tokens):.0f} tokens/s",
+            f"{counters.in_flight} in flight",
+        )
+        return Figures("generating", min(pool.accepted_count(), target), target, "accepted", notes)
+
+    return measure
+
+
+def training_gauge(folder: Path) -> Gauge:
+    """Measure a training by the metrics it writes: steps, loss, tokens a second."""
+
+    def measure() -> Figures | None:
+        try:
+            rows = [row for row in read_metrics(folder) if "loss" in row]
+        except MissingFileError:
+            return None
+        if not rows:
+            return None
+        last = rows[-1]
+        notes = (f"loss {last['loss']:.3f}", f"{last.get('tokens_per_s', 0):.0f} tokens/s")
+        return Figures("training", last["step"], last.get("steps", last["step"]), "steps", notes)
+
+    return measure
+
+
+def evaluation_gauge(folder: Path) -> Gauge:
+    """Measure an evaluation by the answers it has written."""
+
+    def measure() -> Figures | None:
+        try:
+            with (folder / "answers.jsonl").open("rb") as stream:
+                done = sum(1 for _ in stream)
+        except FileNotFoundError:
+            return None
+        return Figures("evaluating", done, max(done, 1), "answers")
+
+    return measure

@@ -1,0 +1,86 @@
+"""Commands that only look: doctor, plan, status, why, report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from seedbed.service.cli import Here, Json, app, emit
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Try what each configured endpoint can do, and print it."""
+    from seedbed.service.doctor import examine, print_examined
+    from seedbed.service.workspace import open_workspace
+
+    examined = examine(open_workspace(Here.workspace), is_quiet=as_json)
+    if as_json:
+        emit(True, {"endpoints": examined}, "")
+    else:
+        print_examined(examined)
+    if not all(one["answers"] for one in examined.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    target: Annotated[int | None, typer.Option(help="Accepted rows; the next training's threshold by default.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what a run would ask and cost, with one prompt of each recipe, before anything is spent."""
+    from seedbed.service.forecast import forecast, print_forecast
+    from seedbed.service.workspace import open_workspace
+
+    foreseen = forecast(open_workspace(Here.workspace), target)
+    if as_json:
+        emit(True, foreseen, "")
+    else:
+        print_forecast(foreseen)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Print what is going on: from the running service where there is one, else from what is stored."""
+    from seedbed.service.asking import current_status
+    from seedbed.service.workspace import open_workspace
+
+    found = current_status(open_workspace(Here.workspace))
+    if as_json:
+        emit(True, found.model_dump(mode="json"), "")
+        return
+    typer.echo(f"{found.phase}: {found.accepted} of {found.target} accepted rows for round {found.round}")
+    typer.echo(f"{found.decided} candidates decided, {found.prompt_tokens + found.completion_tokens} tokens spent")
+    typer.echo(f"adapter in service: {found.adapter_in_service or 'none'}")
+    for alarm in found.alarms:
+        typer.echo(f"alarm: {alarm}")
+
+
+@app.command()
+def why(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="A row's or proposal's id, or its beginning.")],
+    as_json: Json = False,
+) -> None:
+    """Print a row, every verdict on it, and its neighbour side by side with the shared words marked."""
+    from seedbed.service.explain import explain, print_explained
+    from seedbed.service.workspace import open_workspace
+
+    explained: dict[str, Any] = explain(open_workspace(Here.workspace), identity)
+    if as_json:
+        emit(True, explained, "")
+    else:
+        print_explained(explained)
+
+
+@app.command()
+def report(as_json: Json = False) -> None:
+    """Print the last screen again: the funnel, rows, the latest training and evaluation, the files."""
+    from seedbed.service.asking import print_stored_summary, current_status
+    from seedbed.service.workspace import open_workspace
+
+    workspace = open_workspace(Here.workspace)
+    if as_json:
+        emit(True, current_status(workspace).model_dump(mode="json"), "")
+    else:
+        print_stored_summary(workspace)

@@ -1,0 +1,65 @@
+"""What becomes of an evaluated adapter: promoted or held, rolled back; and where it is published."""
+
+from collections.abc import Sequence
+
+from seedbed.core.errors import InputError
+from seedbed.core.files import write_json
+from seedbed.core.records import Adapter, EvalReport, Promotion, PromotionDecision
+from seedbed.service.context import Context
+
+IN_SERVICE = "in-service.json"
+
+
+def apply_decision(context: Context, adapter: Adapter, report: EvalReport) -> Adapter:
+    """Promote or hold, as the report decided; an adapter that was decided on stays as it is."""
+    if adapter.promotion != Promotion.PENDING:
+        return adapter
+    if report.decision == PromotionDecision.PROMOTE:
+        return promote(context, adapter, report.reason)
+    held = adapter.model_copy(update={"promotion": Promotion.HELD, "reason": report.reason})
+    context.pool.update_adapter(held)
+    context.events.emit("adapter.held", adapter=adapter.id, decision=str(report.decision), reason=report.reason)
+    return held
+
+
+def promote(context: Context, adapter: Adapter, reason: str) -> Adapter:
+    """Put an adapter into service: it becomes the one that `adapters/in-service.json` names.
+
+    Raises:
+        InputError: The adapter was trained on a row that overlaps a benchmark.
+    """
+    if adapter.is_tainted:
+        raise InputError(f"adapter {adapter.id} is tainted: it was trained on benchmark text; train a new one")
+    promoted = adapter.model_copy(update={"promotion": Promotion.PROMOTED, "reason": reason})
+    context.pool.update_adapter(promoted)
+    publish(context)
+    context.events.emit("adapter.promoted", adapter=adapter.id, reason=reason)
+    return promoted
+
+
+def roll_back(context: Context, reason: str) -> Adapter | None:
+    """Take the adapter in service out; the one promoted before it takes its place. Returns that one, if any.
+
+    Raises:
+        InputError: No adapter is in service.
+    """
+    current = in_service(context.pool.adapters())
+    if current is None:
+        raise InputError("no adapter is in service, so there is nothing to roll back")
+    context.pool.update_adapter(current.model_copy(update={"promotion": Promotion.ROLLED_BACK, "reason": reason}))
+    publish(context)
+    context.events.emit("adapter.rolled_back", adapter=current.id, reason=reason)
+    return in_service(context.pool.adapters())
+
+
+def in_service(adapters: Sequence[Adapter]) -> Adapter | None:
+    """Return the latest promoted adapter."""
+    promoted = [adapter for adapter in adapters if adapter.promotion == Promotion.PROMOTED]
+    return max(promoted, key=lambda adapter: adapter.round, default=None)
+
+
+def publish(context: Context) -> None:
+    """Write which adapter is in service to a file beside the adapters, for whoever loads them."""
+    current = in_service(context.pool.adapters())
+    named = None if current is None else {"adapter": current.id, "path": current.path, "base": current.base}
+    write_json(context.workspace.adapters / IN_SERVICE, {"in_service": named})

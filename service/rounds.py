@@ -1,0 +1,137 @@
+"""The lifecycle: generate, freeze, train, evaluate, promote or hold, next round.
+
+No phase is remembered: what to do next follows from what is stored, so a process that dies anywhere goes on where
+it was. No run row means generate; a run without a snapshot, freeze; with a snapshot but no adapter, train; with an
+adapter but no report, evaluate; with a report but an undecided adapter, promote or hold.
+"""
+
+import random
+import time
+from collections.abc import Callable
+
+import anyio
+import anyio.to_thread
+
+from seedbed.core.errors import SeedbedError, TrainingError
+from seedbed.core.load import fingerprint
+from seedbed.core.records import Adapter, EvalReport, Phase, RunState, Snapshot, TrainingRun
+from seedbed.pool.snapshot import freeze
+from seedbed.service.context import Context
+from seedbed.service.evaluating import evaluate, report_folder
+from seedbed.service.generation import generate
+from seedbed.service.leaks import LeakCheck
+from seedbed.service.live import Live, evaluation_gauge, training_gauge
+from seedbed.service.promotion import apply_decision
+from seedbed.service.stopping import Stop
+from seedbed.service.training import adapter_folder, train
+
+FIRST_PAUSE_S = 10.0
+LONGEST_PAUSE_S = 600.0
+
+
+class Rounds:
+    """Runs rounds one after the other; `live` tells what it is at."""
+
+    def __init__(self, context: Context, stop: Stop, live: Live, *, now: Callable[[], float] = time.time) -> None:
+        self._context, self._stop, self._live, self._now = context, stop, live, now
+
+    async def run(self, rounds: int | None = None) -> int:
+        """Run until `rounds` rounds are decided, those of earlier runs counted, or stopped; returns how many are.
+
+        Raises:
+            SeedbedError: A phase failed for good.
+        """
+        number = 0
+        while (rounds is None or number < rounds) and await self._round(number):
+            number += 1
+        self._live.phase, self._live.gauge = Phase.STOPPED, lambda: None
+        return number
+
+    async def _round(self, number: int) -> bool:
+        """Do what is left of one round; False where a stop came first."""
+        run = await self._triggered(number)
+        if run is None or self._stop.is_wanted:
+            return False
+        run = await self._frozen(run)
+        adapter = await self._trained(run)
+        if adapter is None or self._stop.is_wanted:
+            return False
+        report = await self._evaluated(adapter)
+        if report is None:
+            return False
+        self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
+        apply_decision(self._context, adapter, report)
+        return True
+
+    async def _triggered(self, number: int) -> TrainingRun | None:
+        """Return the round's run, generating until its threshold is reached; None where a stop came first.
+
+        Raises:
+            SeedbedError: Generation ended before, though nobody stopped it: the budget is spent.
+        """
+        pool = self._context.pool
+        run = pool.run(number)
+        if run is not None:
+            return run
+        outcome = await generate(self._context, target=pool.threshold(number), stop=self._stop, live=self._live)
+        run = pool.run(number)
+        if run is None and outcome is not None and not self._stop.is_wanted:
+            raise SeedbedError(f"generation ended before round {number} was reached: {outcome.message}")
+        return run
+
+    async def _frozen(self, run: TrainingRun) -> TrainingRun:
+        if run.snapshot_id:
+            return run
+        self._live.phase = Phase.FREEZING
+        snapshot = await anyio.to_thread.run_sync(freeze_snapshot, self._context, run.round, self._now)
+        frozen = run.model_copy(update={"snapshot_id": snapshot.id})
+        self._context.pool.update_run(frozen)
+        return frozen
+
+    async def _trained(self, run: TrainingRun) -> Adapter | None:
+        """Train, trying again with growing pauses; failed attempts are limited over all restarts."""
+        known = {adapter.id: adapter for adapter in self._context.pool.adapters()}
+        if run.adapter_id in known:
+            return known[run.adapter_id]
+        self._live.phase = Phase.TRAINING
+        self._live.gauge = training_gauge(adapter_folder(self._context, run))
+        limit, pause_s = self._context.workspace.config.training.max_attempts, FIRST_PAUSE_S
+        while True:
+            try:
+                return await train(self._context, self._context.pool.run(run.round) or run, self._stop, self._now)
+            except TrainingError:
+                attempts = self._context.pool.attempts(run.round)
+                if sum(attempt.state == RunState.FAILED for attempt in attempts) >= limit or self._stop.is_wanted:
+                    raise
+            await anyio.sleep(pause_s * random.uniform(0.8, 1.2))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _evaluated(self, adapter: Adapter) -> EvalReport | None:
+        for report in self._context.pool.reports():
+            if report.adapter_id == adapter.id:
+                return report
+        self._live.phase = Phase.EVALUATING
+        self._live.gauge = evaluation_gauge(report_folder(self._context, adapter))
+        return await evaluate(self._context, adapter, self._stop)
+
+
+def freeze_snapshot(context: Context, round: int, now: Callable[[], float] = time.time) -> Snapshot:
+    """Freeze what the pool has accepted.
+
+    Raises:
+        LeakError: A row overlaps with a held-out task.
+    """
+    config = context.workspace.config
+    snapshot = freeze(
+        context.pool,
+        context.workspace.snapshots,
+        round=round,
+        held_out=context.workspace.held_out,
+        validation_share=config.pool.validation_share,
+        seed=config.training.seed,
+        config_fingerprint=fingerprint(config),
+        check=LeakCheck(context.workspace),
+        now=now,
+    )
+    context.events.emit("snapshot.frozen", round=round, snapshot=snapshot.id, rows=snapshot.train_rows)
+    return snapshot

@@ -1,0 +1,75 @@
+"""Running a command that takes long: signals drain it, the terminal shows it, the service answers meanwhile."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio
+
+from seedbed.core.records import Phase
+from seedbed.service.api import build_app, new_token, serving
+from seedbed.service.console import Console
+from seedbed.service.context import Context, writing
+from seedbed.service.live import Live
+from seedbed.service.status import read_status
+from seedbed.service.stopping import Stop, stopping_on_signals
+from seedbed.service.workspace import Workspace
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Where the HTTP service is to answer."""
+
+    host: str
+    port: int
+
+
+Job = Callable[[Context, Stop, Live], Awaitable[T]]
+
+
+def run_job(workspace: Workspace, console: Console, job: Job[T], serve: Serve | None = None) -> T:
+    """Hold the workspace and run `job` in an event loop, on uvloop where it is there.
+
+    Raises:
+        SeedbedError: What the job raises.
+    """
+    with writing(workspace, download=console.download, sinks=(console.on_event,)) as context:
+        return anyio.run(_with_surroundings, context, console, job, serve, backend_options=loop_options())
+
+
+def loop_options() -> dict[str, Any]:
+    """Return anyio's options for the fastest loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        return {}
+    return {"loop_factory": uvloop.new_event_loop}
+
+
+async def _with_surroundings(context: Context, console: Console, job: Job[T], serve: Serve | None) -> T:
+    live = Live()
+    async with stopping_on_signals(console.say) as stop, AsyncExitStack() as stack:
+        if serve is not None:
+            await _serve(stack, context, console, live, serve)
+        async with anyio.create_task_group() as group:
+            group.start_soon(console.watch, live.figures)
+            result = await job(context, stop, live)
+            group.cancel_scope.cancel()
+    return result
+
+
+async def _serve(stack: AsyncExitStack, context: Context, console: Console, live: Live, serve: Serve) -> None:
+    token = new_token()
+    app = build_app(
+        lambda: read_status(context.workspace, context.pool, phase=live.phase, endpoints=live.endpoints()),
+        lambda: live.phase not in {Phase.STARTING, Phase.STOPPED},
+        token,
+    )
+    folder = context.workspace.folder
+    access = await stack.enter_async_context(
+        serving(app, host=serve.host, port=serve.port, token=token, folder=folder)
+    )
+    console.say(f"serving {access.url}/v1/status; the token of this run is in {folder / 'service.json'}")

@@ -1,0 +1,47 @@
+"""What is going on, from what is stored and what the running process knows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from seedbed.core.records import Phase, Status
+from seedbed.pool.pool import Pool
+from seedbed.service.promotion import in_service
+from seedbed.service.workspace import Workspace
+
+
+def read_status(
+    workspace: Workspace, pool: Pool, *, phase: Phase | None = None, endpoints: Mapping[str, Mapping[str, Any]] = {}
+) -> Status:
+    """Gather the status. `phase` and `endpoints` are known to a running process only; otherwise it is stopped."""
+    counts, spent = pool.counts(), pool.spent()
+    adapters, runs = pool.adapters(), pool.runs()
+    current = in_service(adapters)
+    round_now = len([run for run in runs if run.adapter_id])
+    return Status(
+        phase=phase or Phase.STOPPED,
+        accepted=counts.accepted,
+        target=pool.threshold(round_now),
+        round=round_now,
+        decided=counts.decided,
+        refused=dict(counts.refused),
+        categories=dict(counts.categories),
+        requests_in_flight=counts.unanswered if phase else 0,
+        requests_failed=counts.failed,
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        cost=cost_of(workspace, pool),
+        adapter_in_service=current.id if current else "",
+        alarms=tuple(f"round {run.round}: {run.last_error.splitlines()[0]}" for run in runs if run.last_error),
+        endpoints={name: dict(state) for name, state in endpoints.items()},
+    )
+
+
+def cost_of(workspace: Workspace, pool: Pool) -> float:
+    """Return what all completions cost, by the prices of the endpoints in the config."""
+    used = pool.spent().endpoints
+    return sum(
+        used[endpoint.name].prompt_tokens * endpoint.price_per_million_prompt_tokens / 1e6
+        + used[endpoint.name].completion_tokens * endpoint.price_per_million_completion_tokens / 1e6
+        for endpoint in workspace.config.endpoints
+        if endpoint.name in used
+    )

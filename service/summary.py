@@ -1,0 +1,129 @@
+"""The last screen of a run: what came in, what was refused and why, what was trained, and where it all lies."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from seedbed.core.records import Adapter, EvalReport
+from seedbed.pool.pool import Decided, Pool
+from seedbed.service.context import Context
+from seedbed.service.training import read_metrics
+
+ROWS = 5
+CLIP = 160
+
+
+def print_summary(context: Context, console: Console) -> None:
+    """Print the last screen."""
+    pool, workspace = context.pool, context.workspace
+    console.rule("[bold]what came of it")
+    console.print(funnel_table(pool))
+    console.print(category_table(pool))
+    for accepted in (True, False):
+        console.print(Text(f"the latest {'accepted' if accepted else 'refused'} rows", style="bold"))
+        for decided in pool.recent(accepted, ROWS):
+            console.print(row_panel(decided))
+    adapters, reports = pool.adapters(), pool.reports()
+    for adapter in adapters[-1:]:
+        console.print(training_text(workspace.adapters / adapter.id, adapter))
+    for report in reports[-1:]:
+        console.print(report_table(report))
+        console.print(Text(f"decision: {report.decision} - {report.reason}", style="bold"))
+    console.print(files_text(context, adapters[-1] if adapters else None))
+
+
+def funnel_table(pool: Pool) -> Table:
+    """Tabulate what became of the candidates, by filter and reason."""
+    counts = pool.counts()
+    table = Table(title=f"{counts.decided} candidates decided, {counts.accepted} accepted", title_justify="left")
+    table.add_column("filter and reason")
+    table.add_column("rows", justify="right")
+    table.add_column("share", justify="right")
+    total = max(1, counts.decided)
+    table.add_row("accepted", str(counts.accepted), f"{counts.accepted / total:.1%}")
+    for reason, count in sorted(counts.refused.items(), key=lambda item: -item[1]):
+        table.add_row(f"refused: {reason}", str(count), "" if reason.startswith("parse.") else f"{count / total:.1%}")
+    for reason, count in sorted(counts.proposals_refused.items(), key=lambda item: -item[1]):
+        table.add_row(f"proposal refused: {reason}", str(count), "")
+    return table
+
+
+def category_table(pool: Pool) -> Table:
+    """Tabulate accepted rows by category."""
+    counts = pool.counts()
+    table = Table(title="accepted rows by category", title_justify="left")
+    table.add_column("category")
+    table.add_column("accepted", justify="right")
+    table.add_column("of decided", justify="right")
+    for category, decided in sorted(counts.decided_categories.items()):
+        accepted = counts.categories.get(category, 0)
+        table.add_row(category or "(none)", str(accepted), f"{accepted / max(1, decided):.0%}")
+    return table
+
+
+def row_panel(decided: Decided) -> Panel:
+    """Frame one decided row; its text is shown as text, never read as markup."""
+    subject, verdict = decided.subject, decided.decision.deciding
+    body = Text()
+    body.append("instruction: ", style="bold").append(clip(subject.instruction) + "\n")
+    if getattr(subject, "input", ""):
+        body.append("input: ", style="bold").append(clip(getattr(subject, "input", "")) + "\n")
+    body.append("output: ", style="bold").append(clip(getattr(subject, "output", "")))
+    if verdict is None:
+        return Panel(body, title=Text(f"accepted {subject.id[:12]} · {subject.requested_category}"), title_align="left")
+    measured = "" if verdict.score is None else f" {verdict.score:.2f} against {verdict.threshold}"
+    near = f" · nearest {verdict.neighbour_id}" if verdict.neighbour_id else ""
+    shown = f" · {clip(' '.join(verdict.evidence), 60)}" if verdict.evidence else ""
+    title = f"refused {subject.id[:12]} · {verdict.filter}.{verdict.reason}{measured}{near}{shown}"
+    return Panel(body, title=Text(title), title_align="left", border_style="red")
+
+
+def training_text(folder: Path, adapter: Adapter) -> Text:
+    """Say how a training went: the losses at its two ends."""
+    metrics = read_metrics(folder)
+    losses = [row["val_loss"] for row in metrics if "val_loss" in row]
+    text = Text(f"adapter {adapter.id} on {adapter.base}: ", style="bold")
+    if len(losses) >= 2:
+        text.append(f"validation loss {losses[0]:.3f} before, {losses[-1]:.3f} after ({losses[-1] / losses[0] - 1:+.0%})")
+    return text
+
+
+def report_table(report: EvalReport) -> Table:
+    """Tabulate the held-out scores of each arm, with n."""
+    table = Table(title="held-out categories (never demonstrated, requested or trained)", title_justify="left")
+    for name in ("arm", "category", "n", "score", "exact match", "ROUGE-L", "ends by itself"):
+        table.add_column(name, justify="left" if name in {"arm", "category"} else "right")
+    for score in report.scores:
+        shown = (score.exact_match, score.rouge_l, score.eos_share)
+        cells = ["" if value is None else f"{value:.3f}" for value in shown]
+        table.add_row(score.arm, score.category, str(score.n), f"{score.score:.3f}", *cells)
+    for one in report.differences:
+        interval = f"{100 * one.mean:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}] points"
+        table.add_row("adapter - base", one.category, str(one.n), interval, "", "", "")
+    return table
+
+
+def files_text(context: Context, adapter: Adapter | None) -> Text:
+    """Name the files worth opening."""
+    folder = context.workspace.folder
+    lines = [("the pool (SQLite)", next(iter(sorted(folder.glob("*.sqlite3"))), folder))]
+    snapshots = sorted(context.workspace.snapshots.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    lines += [("training rows", path.parent / "train.jsonl") for path in snapshots[-1:]]
+    if adapter is not None:
+        lines.append(("the adapter (PEFT)", folder / adapter.path))
+        lines.append(("its held-out report", context.workspace.reports / adapter.id / "report.md"))
+    lines.append(("settings", folder / "seedbed.toml"))
+    lines.append(("what happened", context.workspace.logs / "events.jsonl"))
+    text = Text("files\n", style="bold")
+    for name, path in lines:
+        text.append(f"  {name:<22}", style="not bold").append(f"{path}\n", style="not bold cyan")
+    return text
+
+
+def clip(text: str, limit: int = CLIP) -> str:
+    """Shorten text to one line for the screen; control characters become spaces."""
+    flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -25,21 +25,24 @@ class Here:
     workspace: Path = Path()
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from seedbed import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     workspace: Annotated[
         Path, typer.Option("--workspace", "-w", help="The workspace folder; the current one by default.")
     ] = Path(),
+    version: Annotated[  # noqa: ARG001 - its callback prints it
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     Here.workspace = workspace
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from seedbed import __version__
-
-    typer.echo(__version__)
 
 
 def emit(as_json: bool, value: dict[str, Any], text: str) -> None:
@@ -55,9 +58,9 @@ def emit(as_json: bool, value: dict[str, Any], text: str) -> None:
 def main() -> None:
     """Run the command line; every error of ours is one line and an exit code, never a traceback."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from seedbed.service import commands  # registers the commands on `app`
+    from seedbed.service.commands import add_commands
 
-    assert commands
+    add_commands(app)
     try:
         outcome = app(standalone_mode=False)
     except Exception as error:  # noqa: BLE001 - the outermost frame

@@ -1,5 +1,49 @@
-"""All commands: importing this module puts them on the command line."""
+"""The list of commands, in the order of the help page."""
+
+import typer
 
 from seedbed.service import file_commands, look_commands, work_commands
 
-__all__ = ["file_commands", "look_commands", "work_commands"]
+SINGLE = (
+    ("init", work_commands.init),
+    ("doctor", look_commands.doctor),
+    ("plan", look_commands.plan),
+    ("run", work_commands.run),
+    ("serve", work_commands.serve),
+    ("generate", work_commands.generate),
+    ("status", look_commands.status),
+    ("report", look_commands.report),
+    ("why", look_commands.why),
+    ("snapshot", work_commands.snapshot),
+    ("train", work_commands.train),
+    ("evaluate", work_commands.evaluate),
+    ("promote", work_commands.promote),
+    ("rollback", work_commands.rollback),
+    ("filter", file_commands.filter_rows),
+    ("export", file_commands.export_rows),
+    ("warm", file_commands.warm),
+)
+
+GROUPED = {
+    "seeds": ("Look at seed tasks.", (("check", file_commands.seeds_check),)),
+    "contamination": ("Look at benchmark overlap.", (("selftest", file_commands.contamination_selftest),)),
+    "pool": (
+        "Look after the pool.",
+        (
+            ("check", file_commands.pool_check),
+            ("backup", file_commands.pool_backup),
+            ("restore", file_commands.pool_restore),
+        ),
+    ),
+}
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put every command on the command line."""
+    for name, command in SINGLE:
+        app.command(name)(command)
+    for group, (help_text, commands) in GROUPED.items():
+        inner = typer.Typer(help=help_text, no_args_is_help=True)
+        for name, command in commands:
+            inner.command(name)(command)
+        app.add_typer(inner, name=group)

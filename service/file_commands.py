@@ -7,15 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from seedbed.service.cli import Here, Json, app, emit
-
-seeds_app = typer.Typer(help="Look at seed tasks.", no_args_is_help=True)
-pool_app = typer.Typer(help="Look after the pool.", no_args_is_help=True)
-app.add_typer(seeds_app, name="seeds")
-app.add_typer(pool_app, name="pool")
+from seedbed.service.cli import Here, Json, emit
 
 
-@app.command("export")
+
 def export_rows(
     out: Annotated[Path, typer.Argument(help="A new file.")],
     form: Annotated[str, typer.Option("--format", help="alpaca, sharegpt, messages (JSON lines) or parquet.")] = "alpaca",
@@ -35,7 +30,6 @@ def export_rows(
     emit(as_json, {"rows": count, "file": str(out)}, f"{count} rows in {out}")
 
 
-@seeds_app.command("check")
 def seeds_check(
     file: Annotated[Path, typer.Argument(help="JSON lines of id, category, instruction, input, output.")],
     categories: Annotated[Path | None, typer.Option(help="A categories.toml; the packaged one by default.")] = None,
@@ -52,7 +46,6 @@ def seeds_check(
         raise typer.Exit(1)
 
 
-@pool_app.command("check")
 def pool_check(as_json: Json = False) -> None:
     """Verify the database, its counts and the snapshots' hashes."""
     from seedbed.pool.check import check
@@ -65,3 +58,35 @@ def pool_check(as_json: Json = False) -> None:
     emit(as_json, {"problems": problems}, "\n".join(problems) or "the pool is in order")
     if problems:
         raise typer.Exit(1)
+
+
+def pool_backup(
+    out: Annotated[Path, typer.Argument(help="A new file.")],
+    as_json: Json = False,
+) -> None:
+    """Copy the pool's database, also while a service writes it."""
+    from seedbed.pool.backup import backup
+
+    backup(Here.workspace, out)
+    emit(as_json, {"file": str(out)}, f"the pool is copied to {out}")
+
+
+def pool_restore(
+    file: Annotated[Path, typer.Argument(help="A file that `pool backup` wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Make a backup the workspace's pool; the pool that was there is kept beside it."""
+    from seedbed.pool.backup import restore
+
+    before = restore(file, Here.workspace)
+    kept = f"; the pool that was there is now {before}" if before else ""
+    emit(as_json, {"before": str(before or "")}, f"the pool is restored from {file}{kept}")
+
+
+def warm() -> None:
+    """Compile the filters' kernels into the cache, so that the first run does not wait (for images)."""
+    from seedbed.core.config import FiltersConfig
+    from seedbed.filters.cascade import build_cascade
+
+    build_cascade(FiltersConfig()).warm()
+    typer.echo("kernels are compiled")

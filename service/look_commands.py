@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from seedbed.service.cli import Here, Json, app, emit
+from seedbed.service.cli import Here, Json, emit
 
 
-@app.command()
 def doctor(as_json: Json = False) -> None:
     """Try what each configured endpoint can do, and print it."""
     from seedbed.service.doctor import examine, print_examined
@@ -24,7 +23,6 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
 def plan(
     target: Annotated[int | None, typer.Option(help="Accepted rows; the next training's threshold by default.")] = None,
     as_json: Json = False,
@@ -40,7 +38,6 @@ def plan(
         print_forecast(foreseen)
 
 
-@app.command()
 def status(as_json: Json = False) -> None:
     """Print what is going on: from the running service where there is one, else from what is stored."""
     from seedbed.service.asking import current_status
@@ -57,7 +54,6 @@ def status(as_json: Json = False) -> None:
         typer.echo(f"alarm: {alarm}")
 
 
-@app.command()
 def why(
     identity: Annotated[str, typer.Argument(metavar="ID", help="A row's or proposal's id, or its beginning.")],
     as_json: Json = False,
@@ -73,7 +69,6 @@ def why(
         print_explained(explained)
 
 
-@app.command()
 def report(as_json: Json = False) -> None:
     """Print the last screen again: the funnel, rows, the latest training and evaluation, the files."""
     from seedbed.service.asking import print_stored_summary, current_status

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seedbed.service.cli import Here, Json, app, emit
+from seedbed.service.cli import Here, Json, emit
 
 if TYPE_CHECKING:
     from seedbed.service.context import Context
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     base_url: Annotated[str, typer.Option(help="A server of yours: http://127.0.0.1:8000/v1")] = "",
@@ -35,7 +34,6 @@ def init(
     emit(as_json, {"workspace": str(folder)}, f"workspace {folder} is ready; settings in {folder / 'seedbed.toml'}")
 
 
-@app.command()
 def generate(
     target: Annotated[int, typer.Option(help="Stop at so many accepted rows in the pool.")],
     as_json: Json = False,
@@ -56,7 +54,6 @@ def generate(
     finish(was_stopped=result["was_stopped"], is_complete=result["accepted"] >= target)
 
 
-@app.command()
 def run(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds to bring to a decision.")] = 1,
     as_json: Json = False,
@@ -66,7 +63,6 @@ def run(
     finish(was_stopped=result["was_stopped"], is_complete=result["rounds"] >= rounds)
 
 
-@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="A loopback address; service.host by default.")] = None,
     port: Annotated[int | None, typer.Option(help="service.port by default; 0 takes a free one.")] = None,
@@ -83,7 +79,6 @@ def serve(
     finish(was_stopped=result["was_stopped"] and rounds is not None, is_complete=True)
 
 
-@app.command()
 def snapshot(as_json: Json = False) -> None:
     """Freeze what the pool has accepted, without training."""
     from seedbed.service.rounds import freeze_snapshot
@@ -96,7 +91,6 @@ def snapshot(as_json: Json = False) -> None:
     emit(as_json, result, f"{result['train_rows']} training and {result['val_rows']} validation rows in {result['folder']}")
 
 
-@app.command()
 def train(
     round: Annotated[int | None, typer.Option(help="The round; the latest triggered one by default.")] = None,
     as_json: Json = False,
@@ -109,7 +103,6 @@ def train(
     finish(was_stopped=not result["adapter"], is_complete=bool(result["adapter"]))
 
 
-@app.command()
 def evaluate(
     adapter: Annotated[str, typer.Argument(help="An adapter; the latest by default.")] = "",
     as_json: Json = False,
@@ -122,7 +115,6 @@ def evaluate(
     finish(was_stopped="decision" not in result, is_complete="decision" in result)
 
 
-@app.command()
 def promote(
     adapter: Annotated[str, typer.Argument(help="An adapter, such as round-0000.")],
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
@@ -135,7 +127,6 @@ def promote(
     emit(as_json, result, f"{result['adapter']} is in service; {result['published']}")
 
 
-@app.command()
 def rollback(
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
     as_json: Json = False,

@@ -1,0 +1,229 @@
+"""The endpoints of one role as one: asks, asks again, gives up, and remembers what was asked before."""
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from seedbed.core.config import BudgetConfig, EndpointConfig, Secrets
+from seedbed.core.errors import EndpointError, EndpointRejectedError, EndpointThrottledError
+from seedbed.core.events import Events
+from seedbed.core.records import Completion, Request, Spent
+from seedbed.endpoints.budget import NOTHING, Budget
+from seedbed.endpoints.cache import AnswerCache, MemoryCache, cache_key, is_deterministic, recalled
+from seedbed.endpoints.dispatcher import Dispatcher
+from seedbed.endpoints.lane import REJECTS_ALL, Lane, Try
+from seedbed.endpoints.managed import Launch, ManagedServer, launched, with_slots
+from seedbed.endpoints.probe import probe_all
+from seedbed.endpoints.protocol import Capabilities, EndpointState, State
+from seedbed.endpoints.retries import THROTTLES_PER_ATTEMPT, back_off_s
+from seedbed.endpoints.site import Site, check, transport_to
+from seedbed.weights.resolve import Progress
+
+
+class Fleet:
+    """Retries, limits, breakers, deadlines and the budget over one or more endpoints. Made by `running`."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        *,
+        budget: Budget,
+        max_attempts: int,
+        events: Events,
+        probe: Callable[[], Awaitable[Capabilities]],
+        cache: AnswerCache | None = None,
+        rng: random.Random | None = None,
+        clock: Callable[[], float] = anyio.current_time,
+    ) -> None:
+        self._lanes, self._events = tuple(lanes), events
+        self._max_attempts = max_attempts
+        self._cache = cache or MemoryCache()
+        self._models = tuple({lane.config.model for lane in lanes})
+        self._rng, self._clock = rng or random.Random(), clock
+        self._queue = Dispatcher(lanes, budget=budget, rng=self._rng, clock=clock)
+        self._probe, self._probe_lock = probe, anyio.Lock()
+        self._capabilities: Capabilities | None = None
+
+    async def ask(self, request: Request) -> Completion:
+        """Get an answer, from whichever endpoint, after as many tries as it takes.
+
+        Raises:
+            BudgetExhaustedError: There is no token or money left for it.
+            EndpointRejectedError: It will never be answered.
+            EndpointError: It failed `max_attempts` times; the kind is that of the last failure.
+        """
+        if not is_deterministic(request):
+            return await self._ask(request)
+        key = cache_key(request, self._models)
+        if (known := await self._cache.get(key)) is not None:
+            return recalled(known, request)
+        completion = await self._ask(request)
+        await self._cache.put(key, completion)
+        return completion
+
+    async def capabilities(self) -> Capabilities:
+        """Return what all endpoints of the fleet can do; tried at the first call."""
+        async with self._probe_lock:
+            if self._capabilities is None:
+                self._capabilities = await self._probe()
+            return self._capabilities
+
+    def snapshot(self) -> dict[str, EndpointState]:
+        """Return each endpoint's state by its name."""
+        now = self._clock()
+        return {lane.name: lane.state(now, self._queue.waiting) for lane in self._lanes}
+
+    def server_changed(self, lane: Lane, is_up: bool) -> None:
+        """Note that the managed server of a lane came up or went."""
+        lane.is_starting = not is_up
+        if is_up:
+            lane.breaker.succeeded()
+        self._queue.dispatch()
+
+    async def pace(self) -> None:
+        """Let waiting requests go when their time comes; `running` runs it as long as the fleet."""
+        await self._queue.pace()
+
+    async def _ask(self, request: Request) -> Completion:
+        failures = throttles = 0
+        last: Lane | None = None
+        while True:
+            sent = await self._queue.place(request, last)
+            try:
+                completion = await self._try(sent, request)
+            except EndpointError as error:
+                last = sent.lane
+                is_throttled = isinstance(error, EndpointThrottledError)
+                throttles, failures = throttles + is_throttled, failures + (not is_throttled)
+                self._raise_if_final(error, failures, throttles)
+                if not (isinstance(error, EndpointThrottledError) and error.retry_after_s):
+                    await anyio.sleep(back_off_s(failures + throttles, self._rng))
+            else:
+                return completion
+
+    async def _try(self, sent: Try, request: Request) -> Completion:
+        """Ask one endpoint once, and give its place free however that ends."""
+        try:
+            completion = await sent.lane.endpoint.complete(request)
+        except EndpointError as error:
+            self._failed(sent, error)
+            self._queue.ended(sent, NOTHING)
+            raise
+        except BaseException:
+            sent.lane.abandoned(sent, self._clock())
+            self._queue.ended(sent, NOTHING)
+            raise
+        self._answered(sent, completion)
+        return completion
+
+    def _answered(self, sent: Try, completion: Completion) -> None:
+        was_resting = sent.lane.breaker.state is not State.READY
+        used = sent.lane.answered(sent, completion)
+        self._queue.answered()
+        self._queue.ended(sent, used)
+        if was_resting:
+            self._events.emit("endpoint.answered_again", endpoint=sent.lane.name)
+
+    def _failed(self, sent: Try, error: EndpointError) -> None:
+        now = self._clock()
+        if not isinstance(error, EndpointThrottledError):
+            self._queue.failed()
+        if sent.lane.failed(sent, error, now):
+            self._events.emit("endpoint.opened", endpoint=sent.lane.name, reason=str(error))
+
+    def _raise_if_final(self, error: EndpointError, failures: int, throttles: int) -> None:
+        if isinstance(error, EndpointRejectedError):
+            is_another_left = any(lane.breaker.state is not State.REJECTING for lane in self._lanes)
+            if error.status not in REJECTS_ALL or not is_another_left:
+                raise error
+        if failures + throttles / THROTTLES_PER_ATTEMPT >= self._max_attempts:
+            error.add_note(f"given up after {failures} failures and {throttles} times of being asked to wait")
+            raise error
+
+
+@asynccontextmanager
+async def running(fleet: Fleet) -> AsyncIterator[Fleet]:
+    """Run a fleet's pacer beside the block."""
+    async with beside() as tasks:
+        tasks.start_soon(fleet.pace)
+        yield fleet
+
+
+@asynccontextmanager
+async def open_fleet(
+    endpoints: Sequence[EndpointConfig],
+    *,
+    secrets: Secrets,
+    budget: BudgetConfig,
+    max_attempts: int,
+    log_folder: Path,
+    events: Events,
+    spent: Spent | None = None,
+    accepted_licences: Collection[str] = (),
+    progress: Progress | None = None,
+    cache: AnswerCache | None = None,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Fleet]:
+    """Start what is managed, check that every endpoint answers, takes the key and serves the model; then yield.
+
+    Managed servers stop and connections close when the block ends.
+
+    Raises:
+        ConfigError: A managed server lacks a package, or has weights of the wrong kind.
+        EndpointUnreachableError: An endpoint does not answer.
+        EndpointRejectedError: It refuses the key, or does not serve the model.
+        WeightsError: The weights of a managed server could not be had.
+    """
+    rng = rng or random.Random()
+    async with beside() as tasks, AsyncExitStack() as stack:
+        opened = []
+        for config in endpoints:
+            launch = await launched(config, accepted_licences, progress) if config.managed else None
+            site = Site(config, launch.base_url if launch else config.base_url, secrets.api_keys.get(config.name))
+            endpoint = transport_to(site)
+            stack.push_async_callback(endpoint.aclose)
+            lane = Lane(endpoint, with_slots(config), now=anyio.current_time(), rng=rng)
+            opened.append(_Opened(site, lane, launch))
+        fleet = Fleet(
+            [each.lane for each in opened],
+            budget=Budget(budget, spent or Spent()),
+            max_attempts=max_attempts,
+            events=events,
+            probe=partial(probe_all, [each.site for each in opened]),
+            cache=cache,
+            rng=rng,
+        )
+        for each in opened:
+            if each.launch:
+                server = ManagedServer(each.site.config.name, each.launch, log_folder, events)
+                await tasks.start(server.run, partial(fleet.server_changed, each.lane))
+            await check(each.site)
+        tasks.start_soon(fleet.pace)
+        yield fleet
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    site: Site
+    lane: Lane
+    launch: Launch | None
+
+
+@asynccontextmanager
+async def beside() -> AsyncIterator[TaskGroup]:
+    """Run tasks beside a block and cancel them when it ends. What the block raises comes out as it is, in no group."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except Exception as error:  # noqa: BLE001 - raised again below, where the task group cannot wrap it
+            failure = error
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

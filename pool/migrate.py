@@ -1,7 +1,7 @@
 """Bringing a pool's schema up to this program's, one numbered SQL file at a time, with a backup first."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +14,7 @@ from seedbed.pool.translate import translated
 
 def latest_version() -> int:
     """Return the schema version that this program writes."""
-    return max(_scripts())
+    return max(_packaged())
 
 
 def version_of(path: Path) -> int:
@@ -25,41 +25,43 @@ def version_of(path: Path) -> int:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(path: Path, backups: Path, stamp: str) -> None:
+def migrate(path: Path, backups: Path, stamp: str, scripts: Mapping[int, str] | None = None) -> None:
     """Make or upgrade the schema in `path`, a transaction a version; an older pool is first copied into `backups`.
 
     Args:
         path: The pool's file; made where it is not there.
         backups: The folder that the copy of an older pool goes to.
         stamp: Names the copy, such as `20261123T190000`.
+        scripts: Version to the SQL that leads to it; None: those of this program.
 
     Raises:
         PoolVersionError: The pool is newer than this program.
     """
     version = version_of(path)
-    require_not_newer(path, version)
-    if version == latest_version():
+    scripts = scripts or _packaged()
+    require_not_newer(path, version, max(scripts))
+    if version == max(scripts):
         return
     if version:
         copy_database(path, backups / f"pool-version{version}-{stamp}.sqlite3")
     with translated(path), closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        for number, script in sorted(_scripts().items()):
+        for number, script in sorted(scripts.items()):
             if number > version:
                 _apply(connection, number, script)
 
 
-def require_not_newer(path: Path, version: int) -> None:
+def require_not_newer(path: Path, version: int, latest: int) -> None:
     """Refuse a pool that a newer Seedbed wrote."""
-    if version > latest_version():
+    if version > latest:
         raise PoolVersionError(
-            f"{path} has schema version {version}, this Seedbed knows {latest_version()}: "
+            f"{path} has schema version {version}, this Seedbed knows {latest}: "
             "upgrade Seedbed, or restore an older backup"
         )
 
 
-def _scripts() -> dict[int, str]:
+def _packaged() -> dict[int, str]:
     folder = files("seedbed.pool") / "migrations"
     return {int(file.name[:3]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
 

@@ -368,7 +368,7 @@ def _require_readable(path: Path) -> None:
     if not path.exists():
         raise MissingFileError(f"there is no pool in {path.parent}: {path.name} is missing")
     version = version_of(path)
-    require_not_newer(path, version)
+    require_not_newer(path, version, latest_version())
     if version < latest_version():
         raise PoolVersionError(
             f"{path} has schema version {version}, this Seedbed reads {latest_version()}: "

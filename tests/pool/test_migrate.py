@@ -1,0 +1,109 @@
+"""Schemas of other versions are met with a backup or a clear refusal."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import MetaData, UniqueConstraint, inspect
+
+from seedbed.core.config import PoolConfig
+from seedbed.core.errors import PoolError, PoolVersionError
+from seedbed.pool.database import FILE_NAME, reading_engine
+from seedbed.pool.migrate import latest_version, migrate, version_of
+from seedbed.pool.pool import Pool
+from seedbed.pool.records import Decided
+from seedbed.pool.schema import metadata
+
+Decide = Callable[..., Decided]
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> None:
+    migrate(tmp_path / FILE_NAME, tmp_path, "now")
+    engine = reading_engine(tmp_path / FILE_NAME)
+    made = MetaData()
+    made.reflect(engine)
+    assert set(made.tables) == set(metadata.tables)
+    for name, table in metadata.tables.items():
+        there = made.tables[name]
+        assert [column.name for column in there.columns] == [column.name for column in table.columns], name
+        for column in table.columns:
+            found = there.columns[column.name]
+            assert str(found.type).replace("REAL", "FLOAT") == str(column.type), f"{name}.{column.name}"
+            assert found.primary_key == column.primary_key
+            assert {key.target_fullname for key in found.foreign_keys} == {
+                key.target_fullname for key in column.foreign_keys
+            }
+            if not column.primary_key:
+                assert found.nullable == column.nullable, f"{name}.{column.name}"
+        unique = {tuple(one["column_names"]) for one in inspect(engine).get_unique_constraints(name)}
+        assert unique == {
+            tuple(column.name for column in constraint.columns)
+            for constraint in table.constraints
+            if isinstance(constraint, UniqueConstraint)
+        }
+    engine.dispose()
+
+
+def test_a_newer_pool_is_refused(tmp_path: Path) -> None:
+    Pool.open(tmp_path, PoolConfig()).close()
+    _set_version(tmp_path / FILE_NAME, 99)
+    for read_only in (False, True):
+        with pytest.raises(PoolVersionError, match="schema version 99"):
+            Pool.open(tmp_path, PoolConfig(), read_only=read_only)
+
+
+def test_a_refused_pool_is_not_left_locked(tmp_path: Path) -> None:
+    Pool.open(tmp_path, PoolConfig()).close()
+    _set_version(tmp_path / FILE_NAME, 99)
+    with pytest.raises(PoolVersionError):
+        Pool.open(tmp_path, PoolConfig())
+    _set_version(tmp_path / FILE_NAME, latest_version())
+    Pool.open(tmp_path, PoolConfig()).close()
+
+
+def test_an_older_pool_to_be_read_only_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).touch()
+    with pytest.raises(PoolVersionError, match="schema version 0"):
+        Pool.open(tmp_path, PoolConfig(), read_only=True)
+
+
+def test_a_pool_opens_again_without_a_copy(tmp_path: Path, decide: Decide) -> None:
+    with Pool.open(tmp_path, PoolConfig()) as pool:
+        pool.commit([decide("one")])
+    with Pool.open(tmp_path, PoolConfig()) as pool:
+        assert pool.accepted_count() == 1
+    assert version_of(tmp_path / FILE_NAME) == latest_version()
+    assert not (tmp_path / "backups").exists()
+
+
+def test_an_older_pool_is_copied_and_then_upgraded(tmp_path: Path, decide: Decide) -> None:
+    with Pool.open(tmp_path, PoolConfig()) as pool:
+        pool.commit([decide("one")])
+    migrate(tmp_path / FILE_NAME, tmp_path / "backups", "now", _later("ALTER TABLE shares ADD COLUMN note TEXT;"))
+    assert version_of(tmp_path / FILE_NAME) == latest_version() + 1
+    copy = tmp_path / "backups" / f"pool-version{latest_version()}-now.sqlite3"
+    assert version_of(copy) == latest_version()
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("SELECT count(*) FROM candidates").fetchone() == (1,)
+
+
+def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
+    Pool.open(tmp_path, PoolConfig()).close()
+    scripts = _later("ALTER TABLE shares ADD COLUMN note TEXT;\nALTER TABLE nowhere ADD COLUMN note TEXT;")
+    with pytest.raises(PoolError, match="nowhere"):
+        migrate(tmp_path / FILE_NAME, tmp_path / "backups", "now", scripts)
+    assert version_of(tmp_path / FILE_NAME) == latest_version()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        assert "note" not in [row[1] for row in connection.execute("PRAGMA table_info(shares)")]
+    Pool.open(tmp_path, PoolConfig()).close()
+
+
+def _later(script: str) -> dict[int, str]:
+    return {latest_version(): "", latest_version() + 1: script}
+
+
+def _set_version(path: Path, version: int) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")

@@ -1,29 +1,21 @@
 """The endpoints of one role as one: asks, asks again, gives up, and remembers what was asked before."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import anyio
 from anyio.abc import TaskGroup
 
-from seedbed.core.config import BudgetConfig, EndpointConfig, Secrets
 from seedbed.core.errors import EndpointError, EndpointRejectedError, EndpointThrottledError
 from seedbed.core.events import Events
-from seedbed.core.records import Completion, Request, Spent
+from seedbed.core.records import Completion, Request
 from seedbed.endpoints.budget import NOTHING, Budget
 from seedbed.endpoints.cache import AnswerCache, MemoryCache, cache_key, is_deterministic, recalled
 from seedbed.endpoints.dispatcher import Dispatcher
 from seedbed.endpoints.lane import REJECTS_ALL, Lane, Try
-from seedbed.endpoints.managed import Launch, ManagedServer, launched, with_slots
-from seedbed.endpoints.probe import probe_all
 from seedbed.endpoints.protocol import Capabilities, EndpointState, State
 from seedbed.endpoints.retries import THROTTLES_PER_ATTEMPT, back_off_s
-from seedbed.endpoints.site import Site, check, transport_to
-from seedbed.weights.resolve import Progress
 
 
 class Fleet:
@@ -153,66 +145,6 @@ async def running(fleet: Fleet) -> AsyncIterator[Fleet]:
     async with beside() as tasks:
         tasks.start_soon(fleet.pace)
         yield fleet
-
-
-@asynccontextmanager
-async def open_fleet(
-    endpoints: Sequence[EndpointConfig],
-    *,
-    secrets: Secrets,
-    budget: BudgetConfig,
-    max_attempts: int,
-    log_folder: Path,
-    events: Events,
-    spent: Spent | None = None,
-    accepted_licences: Collection[str] = (),
-    progress: Progress | None = None,
-    cache: AnswerCache | None = None,
-    rng: random.Random | None = None,
-) -> AsyncIterator[Fleet]:
-    """Start what is managed, check that every endpoint answers, takes the key and serves the model; then yield.
-
-    Managed servers stop and connections close when the block ends.
-
-    Raises:
-        ConfigError: A managed server lacks a package, or has weights of the wrong kind.
-        EndpointUnreachableError: An endpoint does not answer.
-        EndpointRejectedError: It refuses the key, or does not serve the model.
-        WeightsError: The weights of a managed server could not be had.
-    """
-    rng = rng or random.Random()
-    async with beside() as tasks, AsyncExitStack() as stack:
-        opened = []
-        for config in endpoints:
-            launch = await launched(config, accepted_licences, progress) if config.managed else None
-            site = Site(config, launch.base_url if launch else config.base_url, secrets.api_keys.get(config.name))
-            endpoint = transport_to(site)
-            stack.push_async_callback(endpoint.aclose)
-            lane = Lane(endpoint, with_slots(config), now=anyio.current_time(), rng=rng)
-            opened.append(_Opened(site, lane, launch))
-        fleet = Fleet(
-            [each.lane for each in opened],
-            budget=Budget(budget, spent or Spent()),
-            max_attempts=max_attempts,
-            events=events,
-            probe=partial(probe_all, [each.site for each in opened]),
-            cache=cache,
-            rng=rng,
-        )
-        for each in opened:
-            if each.launch:
-                server = ManagedServer(each.site.config.name, each.launch, log_folder, events)
-                await tasks.start(server.run, partial(fleet.server_changed, each.lane))
-            await check(each.site)
-        tasks.start_soon(fleet.pace)
-        yield fleet
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    site: Site
-    lane: Lane
-    launch: Launch | None
 
 
 @asynccontextmanager

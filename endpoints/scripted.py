@@ -1,7 +1,6 @@
 """An endpoint without a model: answers from a function, for tests and for trying Seedbed before there is a server."""
 
 import random
-import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -159,17 +158,17 @@ def _text(name: str, rng: random.Random) -> str:
 def _free_text(request: Request, rng: random.Random) -> str:
     """Write what a recipe's text parser reads, going by the marks in the prompt and the purpose."""
     prompt = request.messages[-1].content
-    if request.purpose.endswith((".classify", ".judge")):
+    if request.purpose.endswith(".classify") or "yes or no" in prompt:
         return rng.choice(("Yes", "No"))
-    if request.purpose.endswith(".propose") or re.search(r"^\d+\. ", prompt, re.MULTILINE):
+    if request.purpose.endswith(".propose") or "new instructions" in prompt:
         return "\n".join(f"{number}. {vocabulary.instruction(rng)}" for number in range(1, 9))
-    if "###" in prompt:
+    if "### " in prompt:
         return "\n".join(_triple(number, rng) for number in range(1, 4))
-    if "Output:" in prompt or "Input:" in prompt:
-        return f"Input: {_text('input', rng)}\nOutput: {vocabulary.answer(rng)}"
+    if "Output:" in prompt:
+        return f"Input: {_text('input', rng) or '<noinput>'}\nOutput: {vocabulary.answer(rng)}"
     return vocabulary.answer(rng)
 
 
 def _triple(number: int, rng: random.Random) -> str:
-    text = f"### {number}\nInstruction: {vocabulary.instruction(rng)}\n"
+    text = f"### Task {number}\nInstruction: {vocabulary.instruction(rng)}\n"
     return text + f"Input: {_text('input', rng) or '<noinput>'}\nOutput: {vocabulary.answer(rng)}"

@@ -282,7 +282,13 @@ class TrainingConfig(Section):
     batch_rows: Annotated[int, Field(ge=1)] = 16
     """Rows in an optimiser step."""
     micro_batch_rows: Annotated[int, Field(ge=1)] = 4
-    """Rows in a forward pass; the gradient is summed up to `batch_rows`."""
+    """Rows in a forward pass where rows are padded; the gradient is summed up to `batch_rows`."""
+    packing: bool = True
+    """Lay rows one after the other, isolated, instead of padding them; off by itself where a model is unproven."""
+    micro_batch_tokens: Annotated[int, Field(ge=32)] = 2048
+    """Tokens in a forward pass where rows are packed; a longer row is a pass of its own."""
+    chunked_loss: bool = True
+    """Never build the logits of a whole batch: the head sees the trained tokens only, a few at a time."""
     max_length: Annotated[int, Field(ge=32)] = 1024
     """Tokens of a row; a longer row is dropped and counted, never cut."""
     warmup_share: Share = 0.03

@@ -19,6 +19,7 @@ PACKAGED_CATEGORIES = Path(__file__).parent / "categories.toml"
 
 _CATEGORY_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _CATEGORY_KEYS = ("share", "held_out", "description")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _REQUIRED = ("id", "category", "instruction", "output")
 _TEXTS = ("id", "category", "instruction", "input", "output")
 _DIFFICULTIES = ("easy", "medium", "hard")
@@ -172,6 +173,8 @@ def _field_problems(value: dict[str, Any]) -> Iterator[str]:
             yield f"{name} must be text, not {_json_type(text)}"
         elif name in _REQUIRED and name in value and not text.strip():
             yield f"{name} is empty"
+        elif _SURROGATE.search(text):
+            yield f"{name} holds half a character, such as \\ud83d without its second half; write the character itself"
     if not isinstance(value.get("is_classification", False), bool):
         yield f"is_classification must be true or false, not {value['is_classification']!r}"
     if value.get("difficulty", "medium") not in _DIFFICULTIES:

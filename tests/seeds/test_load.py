@@ -1,8 +1,11 @@
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seedbed.core.errors import ConfigError, InputError, MissingFileError
 from seedbed.core.records import SeedTask
@@ -101,6 +104,7 @@ def test_input_classification_and_difficulty_may_be_left_out(tmp_path: Path) -> 
         (_task(output=3), "output must be text, not a number"),
         (_task(input=None), "input must be text, not null"),
         (_task(instruction=["a"]), "instruction must be text, not a list"),
+        (_task(output="\ud83d"), "output holds half a character"),
         (_task(category="codng"), 'category "codng" is unknown; did you mean "coding"?'),
         (_task(is_classification="yes"), "is_classification must be true or false, not 'yes'"),
         (_task(difficulty="tough"), "difficulty must be one of easy, medium, hard, not 'tough'"),
@@ -148,6 +152,21 @@ def test_loading_names_file_and_line_and_how_many_more(tmp_path: Path) -> None:
         load_seed_tasks(path)
     # The second line repeats the id of the first, so two problems follow the one that is named.
     assert str(caught.value) == f"{path} line 2: instruction is missing (and 2 more problems)"
+
+
+FIELDS = ("id", "category", "instruction", "input", "output", "is_classification", "difficulty", "note")
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()) | st.just("easy")
+
+
+@given(lines=st.lists(st.dictionaries(st.sampled_from(FIELDS), VALUES) | VALUES | st.builds(_task, output=VALUES)))
+def test_a_file_loads_exactly_when_nothing_is_wrong_with_it(lines: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = _seed_file(Path(folder), *lines)
+        if check_seed_tasks(path, None):
+            with pytest.raises(InputError):
+                load_seed_tasks(path)
+        else:
+            assert [task.output for task in load_seed_tasks(path)] == [line["output"] for line in lines]
 
 
 def test_a_seed_file_that_is_not_there_is_missing(tmp_path: Path) -> None:

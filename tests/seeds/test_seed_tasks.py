@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from seedbed.core.records import SeedTask
 from seedbed.core.text import folded, words
 from seedbed.seeds.load import PACKAGED_CATEGORIES, PACKAGED_TASKS, check_seed_tasks, load_categories, load_seed_tasks
 
-BENCHMARKS = Path(__file__).parents[2].parent / "shared/data/benchmarks"
+SHARED = Path(__file__).parents[2].parent / "shared/data"
+BENCHMARKS = [*sorted(SHARED.glob("benchmarks/*.jsonl")), *sorted(SHARED.glob("evaluation/*.jsonl"))]
 CATEGORIES = load_categories(PACKAGED_CATEGORIES)
 TASKS = load_seed_tasks(PACKAGED_TASKS, CATEGORIES)
 SHARED_WORDS = 8  # the n-gram of Tülu 3's rule, here for a single hit
@@ -54,6 +56,13 @@ def test_held_out_categories_have_enough_to_evaluate_with() -> None:
 
 def test_safety_has_the_share_that_the_field_found_enough() -> None:
     assert CATEGORIES.shares()["safety"] == 0.03
+
+
+def test_safety_tasks_are_answered_at_least_as_often_as_refused() -> None:
+    outputs = [task.output for task in TASKS if task.category == "safety"]
+    refusals = [text for text in outputs if re.search(r"\bI (won't|can't)\b|\bI'd rather not\b", text)]
+    assert 5 <= len(refusals) <= len(outputs) / 2
+    assert all(re.search(r"\bI can also|\bI can help|\bcan help\b|instead|please", text) for text in refusals)
 
 
 def test_about_a_third_has_no_input() -> None:
@@ -110,6 +119,16 @@ def test_no_input_and_no_long_output_stands_twice() -> None:
     assert [text for text, count in (inputs + outputs).items() if count > 1] == []
 
 
+def test_trained_tasks_share_no_text_with_held_out_ones() -> None:
+    held_out = {category.name for category in CATEGORIES.held_out}
+    ngrams: dict[bool, set[tuple[str, ...]]] = {True: set(), False: set()}
+    for task in TASKS:
+        for text in (task.instruction, task.input, task.output):
+            ngrams[task.category in held_out] |= _ngrams(text)
+    assert ngrams[True] & ngrams[False] == set()
+    assert not [task.id for task in TASKS if task.category not in held_out and "translat" in task.instruction.lower()]
+
+
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -123,14 +142,14 @@ def _ngrams(text: str) -> set[tuple[str, ...]]:
     return {tuple(tokens[start : start + SHARED_WORDS]) for start in range(len(tokens) - SHARED_WORDS + 1)}
 
 
-@pytest.mark.skipif(not BENCHMARKS.is_dir(), reason=f"there is no folder {BENCHMARKS}")
+@pytest.mark.skipif(not BENCHMARKS, reason=f"there are no benchmarks in {SHARED}")
 def test_no_task_overlaps_with_a_benchmark() -> None:
     fields = [(task.id, text) for task in TASKS for text in (task.instruction, task.input, task.output)]
     ours = {ngram: task_id for task_id, text in fields for ngram in _ngrams(text)}
     # Short answers such as "yes" are in every benchmark; from five words on, equality means the same item.
     whole = {folded(text): task_id for task_id, text in fields if len(words(text)) >= 5}
     hits = set()
-    for path in sorted(BENCHMARKS.glob("*.jsonl")):
+    for path in BENCHMARKS:
         for line in path.read_text(encoding="utf-8").strip().split("\n"):
             for text in _texts(json.loads(line)):
                 hits |= {(ours[ngram], path.name, " ".join(ngram)) for ngram in _ngrams(text) & ours.keys()}

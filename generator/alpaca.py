@@ -12,7 +12,7 @@ async def alpaca(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, n
     request = assignment.request(
         "alpaca",
         demonstrations=assignment.demonstrations,
-        schema=triples_schema(count),
+        schema=triples_schema(count, assignment.topics[:count]),
         example_json=as_json({"tasks": [shown.triple() for shown in assignment.demonstrations]}),
         count=count,
         topics=assignment.topics[:count],

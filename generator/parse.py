@@ -64,6 +64,9 @@ class Instance:
     output: str
 
 
+MAX_BROKEN_CHARACTERS = 20_000
+"""Of a broken list that are searched for whole strings."""
+
 Read = Callable[[Mapping[str, str], str], RowT | Problem]
 
 _INSTRUCTION = ("instruction", "task")
@@ -73,9 +76,9 @@ _TRIPLE = {"instruction": _INSTRUCTION, "input": _INPUT, "output": _OUTPUT}
 _INSTANCE = {"input": _INPUT, "output": _OUTPUT}
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_SPECIAL_TOKENS = re.compile(r"(?:\s*(?:<\|[\w.-]+\|>|</s>|<eos>|<end_of_turn>))+\s*$")
-_LAST_LINES = re.compile(
-    r"(?:\n[ \t]*(?:#{2,}|-{3,}|={3,}|\*{3,}|```|[#*_ ]*(?:task|example)[ \t]*\d{1,3}[.:*_ ]*))+\s*$", re.IGNORECASE
+_SPECIAL_TOKEN = re.compile(r"(?:<\|[\w.-]+\|>|</s>|<eos>|<end_of_turn>)$")
+_SEPARATING_LINE = re.compile(
+    r"#{2,}|-{3,}|={3,}|\*{3,}|```|[#*_ ]*(?:task|example)[ \t]*\d{1,3}[.:*_ ]*", re.IGNORECASE
 )
 _NO_INPUT = re.compile(
     r"[<(\[]?\s*(?:no[ _-]?input(?: (?:is )?(?:needed|required|provided))?|none|n/a|empty)\s*[>)\]]?\.?", re.IGNORECASE
@@ -232,7 +235,7 @@ def _strings(value: Any) -> list[str]:
 
 def _whole_strings(broken: str) -> list[str]:
     """Read the strings of a list that was cut in one of them; a string that is followed by nothing may be cut."""
-    strings = re.findall(r'"((?:[^"\\]|\\.)*)"\s*(?=,)', broken)
+    strings = re.findall(r'"((?:[^"\\]|\\.)*)"\s*(?=,)', broken[:MAX_BROKEN_CHARACTERS])
     return [json_text for string in strings if (json_text := _unquoted(string))]
 
 
@@ -264,7 +267,13 @@ def _clean_instruction(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    text = _LAST_LINES.sub("", "\n" + _SPECIAL_TOKENS.sub("", text)).strip()
+    text = text.strip()
+    while match := _SPECIAL_TOKEN.search(text):
+        text = text[: match.start()].rstrip()
+    lines = text.split("\n")
+    while lines and (not lines[-1].strip() or _SEPARATING_LINE.fullmatch(lines[-1].strip())):
+        lines.pop()
+    text = "\n".join(lines).strip()
     for mark in ("**", '"'):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
             text = text[len(mark) : -len(mark)].strip()

@@ -41,7 +41,7 @@ def json_pieces(text: str, is_wanted: Callable[[Any], bool]) -> JsonPieces:
     if not found.broken:
         return found
     mended = _scan(_TRAILING_COMMA.sub(r"\1", _ESCAPE.sub(_legal_escape, text)), is_wanted)
-    return mended if len(mended.values) > len(found.values) else found
+    return mended if len(mended.broken) < len(found.broken) else found
 
 
 def _scan(text: str, is_wanted: Callable[[Any], bool]) -> JsonPieces:
@@ -68,7 +68,7 @@ def _scan(text: str, is_wanted: Callable[[Any], bool]) -> JsonPieces:
 def _keep_broken(gap: str, found: JsonPieces) -> None:
     rest = _WRAPPER.sub("", _FENCE.sub("", gap))
     if '"' in rest and rest.strip(' \t\r\n,"[]{}'):
-        found.broken.append(rest.strip(" \t\r\n,"))
+        found.broken.append(gap.strip(" \t\r\n,"))
 
 
 def _legal_escape(match: re.Match[str]) -> str:
@@ -142,7 +142,7 @@ def _labels(text: str, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
 def _label_pattern(names: Mapping[str, Sequence[str]]) -> re.Pattern[str]:
     words = "|".join(word for words in names.values() for word in words)
     return re.compile(
-        rf"[ \t]*(?:[#>*_-]+[ \t]*)*(?:\d{{1,3}}[ \t]*[.):][ \t]*)?[*_]*(?P<word>{words})"
+        rf"[ \t#>*_-]*(?:\d{{1,3}}[ \t]*[.):][ \t]*)?[*_]*(?P<word>{words})"
         rf"(?:[ \t]*\#?\d{{1,3}})?[ \t]*[*_]*[ \t]*:[*_]*[ \t]*(?P<rest>.*)$",
         re.IGNORECASE,
     )

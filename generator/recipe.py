@@ -1,6 +1,7 @@
 """What a recipe is: a coroutine that turns one assignment into candidates, and the assignment it is given."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -23,6 +24,9 @@ NoteUnreadable: TypeAlias = Callable[[Request, str, str], Awaitable[None]]
 """Keep a piece of a completion that gave no row: its request, the reason, the raw text."""
 
 
+_LONG_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
 class StoppedError(Exception):
     """No request may be sent any more: the run drains. A recipe lets it through, or stops asking."""
 
@@ -39,9 +43,22 @@ class Demonstration:
     depth: int = 0
     """How many generations of machine-written rows lie behind it; a seed task has 0."""
 
+    @property
+    def topic(self) -> str:
+        """What it is about, roughly: the longest word after the first of instruction and input.
+
+        Answers name their topic before anything else, so what is shown must name one too.
+        """
+        words: list[str] = _LONG_WORD.findall(f"{self.instruction} {self.input[:200]}")
+        return max(words[1:] or words or ["anything"], key=len).lower()
+
     def triple(self) -> dict[str, str]:
         """The demonstration in the form of an answer to `triples_schema`."""
-        return {"instruction": self.instruction, "input": self.input, "output": self.output}
+        return {"topic": self.topic, "instruction": self.instruction, "input": self.input, "output": self.output}
+
+    def proposal(self) -> dict[str, str]:
+        """The demonstration in the form of an answer to `instructions_schema`."""
+        return {"topic": self.topic, "instruction": self.instruction}
 
     def instance(self, *, is_output_first: bool) -> dict[str, str]:
         """The demonstration in the form of an answer to `instances_schema`."""

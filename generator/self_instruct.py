@@ -45,8 +45,8 @@ async def _propose(ask: Ask, assignment: Assignment, note: NoteUnreadable) -> li
     request = assignment.request(
         "propose",
         demonstrations=assignment.demonstrations,
-        schema=instructions_schema(count),
-        example_json=as_json({"instructions": [shown.instruction for shown in assignment.demonstrations]}),
+        schema=instructions_schema(count, assignment.topics[:count]),
+        example_json=as_json({"instructions": [shown.proposal() for shown in assignment.demonstrations]}),
         count=count,
         topics=assignment.topics[:count],
     )

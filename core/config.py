@@ -178,6 +178,8 @@ class WellformedConfig(Section):
         "diagram",
     )
     """Whole words in an instruction that ask for what a text model cannot see or do (Self-Instruct and Alpaca)."""
+    blocklist_rule: Literal["asked_for", "anywhere"] = "asked_for"
+    """`anywhere` refuses the words wherever they stand (Self-Instruct): "video game", "plot of the story" too."""
     ascii_start: bool = False
     """Refuse an instruction that does not start with an ASCII letter or digit (Self-Instruct; English only)."""
     scripts: tuple[str, ...] = ()

@@ -7,7 +7,6 @@ here, and their share is a matter of the category quotas.
 
 import re
 import string
-from functools import lru_cache
 
 from seedbed.core.config import WellformedConfig
 from seedbed.core.records import Candidate
@@ -52,14 +51,6 @@ def too_many_words(row: Candidate, config: WellformedConfig) -> Finding | None:
     )
 
 
-def blocklisted_word(row: Candidate, config: WellformedConfig) -> Finding | None:
-    """Refuse whole words that ask for what a text model cannot see or do (Self-Instruct; Alpaca adds more)."""
-    if not config.blocklist:
-        return None
-    found = _blocklist(config.blocklist).search(row.instruction)
-    return Finding("blocklisted_word", excerpt(found.group())) if found else None
-
-
 def starts_with_punctuation(row: Candidate, config: WellformedConfig) -> Finding | None:
     """Refuse an instruction that starts with punctuation or a list's marker, the crumbs of bad parsing."""
     start = row.instruction.lstrip()[:6]
@@ -86,9 +77,3 @@ def missing_input(row: Candidate, _: WellformedConfig) -> Finding | None:
 def _count_words(text: str) -> int:
     """Count as Self-Instruct does, by blanks; text of a script without blanks by characters."""
     return len(text.split()) if text.isascii() else max(len(text.split()), len(words(text)))
-
-
-@lru_cache(maxsize=16)
-def _blocklist(blocked: tuple[str, ...]) -> re.Pattern[str]:
-    longest_first = sorted(blocked, key=len, reverse=True)
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)

@@ -15,26 +15,27 @@ _CHAT_TOKEN = re.compile(
 _SECTION = re.compile(
     r"^\s*#{1,4}\s*(?:Instruction|Input|Response|Output|Task(?: \d+)?|Example \d+)\s*:?\s*$", re.MULTILINE
 )
-_LABEL_START = re.compile(r"\s*(?:\d{1,3}\.\s*)?(?:Instruction|Input|Output|Response|Task)(?: ?#?\d{1,3})?\s*:\s")
+_LABEL_START = re.compile(r"\s*(?:\d{1,3}\.\s*)?(?:Instruction|Input|Output|Response)(?: ?#?\d{1,3})?\s*:\s")
 _LABEL_LINE = re.compile(r"^\s*(?:\d{1,3}\.\s*)?Instruction(?: ?#?\d{1,3})?:\s", re.MULTILINE)
 _TASK_NUMBER = re.compile(r"\s*(?:Task|Instruction|Example)\s+#?\d{1,3}\s*[:.)-]", re.IGNORECASE)
 _PREAMBLE = re.compile(
-    r"\s*(?:(?:sure|certainly|of course|absolutely|okay|ok|great|no problem)(?:\s+thing)?\s*[!,.:]+\s*)"
-    r"(?:here(?:['’]s|\s+is|\s+are|\s+you)|i(?:['’]d|['’]ll|\s+can|\s+will|\s+would)\b|let(?:['’]s| me)\b|below\b|"
-    r"the following)|\s*here(?:['’]s| is| are) (?:a|an|the|some|one|another|your|\d+|\w+) (?:\w+ ){0,4}?"
-    r"(?:instructions?|tasks?|triples?|examples? of (?:an )?instructions?)\b",
+    r"\s*(?:sure(?: thing)?|certainly|of course|absolutely|okay|ok|great|no problem|got it)\s*[!,.:]+\s*"
+    r"(?:here(?:['’]s|\s+is|\s+are|\s+you)\b|below\b|the following\b|"
+    r"i(?:['’]d be|['’]m|\s+would be) (?:happy|glad) to\b|i can help\b|i(?:['’]ll| will) (?:help|provide|give)\b)|"
+    r"\s*here(?:['’]s| is| are) (?:\w+ ){1,5}?(?:instructions?|tasks?|triples?)(?: \w+){0,6}\s*:",
     re.IGNORECASE,
 )
 _INSERT = re.compile(
-    r"[\[<{(](?:please )?(?:insert|add|enter|fill in|specify|replace with|put)\b(?: [\w'’/-]+){1,8}[\]>})]",
+    r"[\[<](?:please )?(?:insert|add|enter|fill in|specify|replace with)\b(?: [\w'’/-]+){1,8}[\]>]",
     re.IGNORECASE,
 )
 _ONLY_PLACEHOLDER = re.compile(
-    r"[\[<{(]*\s*(?:input|output|answer|response|text|instruction|your (?:answer|input|text|output)(?: here)?|"
-    r"placeholder|to be (?:determined|added|filled)|tbd|todo|\.{2,}|…|_{2,})\s*[\]>})]*[.]*",
+    r"[\[<{(]\s*(?:input|output|answer|response|text|instruction|your \w+|placeholder|blank)(?: here)?\s*[\]>})]|"
+    r"your (?:answer|input|text|output|response) here|placeholder|to be (?:determined|added|filled(?: in)?)|tbd|todo|"
+    r"(?:\.|…|_){2,}|…",
     re.IGNORECASE,
 )
-_NO_INPUT = frozenset(("none", "n/a", "na", "null", "no input", "(none)", "[none]", "<none>", "empty", "(empty)", "-"))
+_NO_INPUT = frozenset(("none", "n/a", "null", "no input", "(none)", "[none]", "<none>", "(empty)", "[empty]"))
 _ABOUT_FORMS = re.compile(r"\b(?:template|placeholders?|fill[- ]in|form letter|boilerplate|blanks?)\b", re.IGNORECASE)
 
 

@@ -5,8 +5,8 @@ categories (extraction, forms). Refused is only what has the shape and, where th
 of the real thing, and is not a documented example value.
 
 Keys of services are told by Yelp's detect-secrets; of its detectors, those whose keys have a fixed prefix. The ones
-that go by entropy or by the word "password" refuse ordinary programming lessons. A scan for the prefixes comes first,
-so its 25 patterns run on a row in a thousand only.
+that go by entropy or by the word "password" refuse ordinary programming lessons. A search for the prefixes comes first,
+so that its patterns run on one row in thousands.
 """
 
 import re
@@ -31,10 +31,12 @@ _DETECTORS = (
     ("square_oauth", "SquareOAuthDetector"),
     ("stripe", "StripeDetector"),
 )
-_KEY_PREFIX = re.compile(
-    r"A3T|ABIA|ACCA|AKIA|ASIA|AccountKey=|gh[opusr]_|gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent)-|GR1348941|_authToken|"
-    r"T3BlbkFJ|PRIVATE KEY-----|pypi-AgE|SG\.|xox[abposr]-|hooks\.slack\.com|sq0csp-|[rs]k_live_|sk-ant-|AIza|hf_"
+_KEY_SIGNS = (
+    *("A3T", "ABIA", "ACCA", "AKIA", "ASIA", "AccountKey=", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "glpat-", "gldt-"),
+    *("glft-", "glsoat-", "glrt-", "glcbt-", "glimt-", "glptt-", "glagent-", "GR1348941", "_authToken", "T3BlbkFJ"),
+    *("PRIVATE KEY", "pypi-AgE", "SG.", "xox", "hooks.slack.com", "sq0csp-", "k_live_", "sk-ant-", "AIza", "hf_"),
 )
+"""One of these stands in every key that the detectors tell."""
 _MORE_KEYS = re.compile(r"\bsk-ant-(?:api|admin)\d{2}-[\w-]{80,}|\bAIza[\w-]{35}(?![\w-])|\bhf_[A-Za-z]{34}\b")
 """Anthropic, Google and Hugging Face, which detect-secrets 1.5 does not know."""
 _EXAMPLE = re.compile(
@@ -42,6 +44,7 @@ _EXAMPLE = re.compile(
 )
 _KEY_BODY = re.compile(r"PRIVATE KEY(?: BLOCK)?-----\s+(?:[A-Za-z0-9+/=]{48,}\s+){2}")
 
+_LONG_NUMBER = re.compile(r"[0-9]{4}[ -]?[0-9]{4}")
 _GROUPED_CARD = re.compile(r"(?<![\d.-])(?:\d{4}([ -])\d{4}\1\d{4}\1\d{4}|3[47]\d{2}([ -])\d{6}\2\d{5})(?![\d.-]*\d)")
 _PLAIN_CARD = re.compile(
     r"(?<![\w.,+-])(?:4\d{15}|5[1-5]\d{14}|2[2-7]\d{14}|3[47]\d{13}|6(?:011|5\d\d)\d{12})(?![\w,-]|\.\d)"
@@ -72,17 +75,17 @@ def secret_or_personal(row: Candidate, config: WellformedConfig) -> Finding | No
     """Refuse a key, card number, social security number or IBAN in any field; the evidence is masked."""
     if not config.personal_data:
         return None
-    for text in (row.instruction, row.input, row.output):
-        for reason, find in _FINDERS:
-            found = find(text)
-            if found:
-                return Finding(reason, f"{found[:6]}… ({len(found)} characters)")
+    text = f"{row.instruction}\n{row.input}\n{row.output}"
+    for reason, find in _FINDERS:
+        found = find(text)
+        if found:
+            return Finding(reason, f"{found[:6]}… ({len(found)} characters)")
     return None
 
 
 def find_secret(text: str) -> str:
     """Return the first key of a service in the text, "" where there is none."""
-    if not _KEY_PREFIX.search(text):
+    if not any(sign in text for sign in _KEY_SIGNS):
         return ""
     keys = [found for detector in _detectors() for found in detector(text)]
     keys += [found.group() for found in _MORE_KEYS.finditer(text)]
@@ -95,6 +98,8 @@ def find_secret(text: str) -> str:
 
 def find_card(text: str) -> str:
     """Return the first payment card number; a run of digits without groups counts only where cards are spoken of."""
+    if not _LONG_NUMBER.search(text):
+        return ""
     found = [match.group() for match in _GROUPED_CARD.finditer(text)]
     plain = [match.group() for match in _PLAIN_CARD.finditer(text)]
     if plain and _CARD_WORD.search(text):
@@ -104,13 +109,16 @@ def find_card(text: str) -> str:
 
 def find_social_security(text: str) -> str:
     """Return the first US social security number that could have been issued, where the text speaks of such."""
-    found = [match.group() for match in _SOCIAL_SECURITY.finditer(text)]
-    real = [number for number in found if number not in _EXAMPLE_SOCIAL]
-    return real[0] if real and _SOCIAL_WORD.search(text) else ""
+    if not ("ssn" in text or "SSN" in text or "ocial" in text) or not _SOCIAL_WORD.search(text):
+        return ""
+    found = (match.group() for match in _SOCIAL_SECURITY.finditer(text))
+    return next((number for number in found if number not in _EXAMPLE_SOCIAL), "")
 
 
 def find_iban(text: str) -> str:
     """Return the first international bank account number whose check digits hold (ISO 13616)."""
+    if not _LONG_NUMBER.search(text):
+        return ""
     for match in _IBAN.finditer(text):
         number = match.group().replace(" ", "")
         if 15 <= len(number) <= 34 and number not in _EXAMPLE_IBANS and _is_iban(number):

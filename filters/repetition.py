@@ -6,8 +6,8 @@ the share of characters in repeated lines, and the longest stretch of words that
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from seedbed.core.config import WellformedConfig
 from seedbed.core.records import Candidate
@@ -21,7 +21,9 @@ MAX_LOOP_SHARE = 0.4
 _MIN_LOOP_WORDS = 16
 _MIN_ROUNDS = 4
 _MIN_WORDS = 24
-_NGRAM = 3
+_MIN_RUN = 30
+_MAX_DISTINCT = 1 - MAX_LOOP_SHARE * (1 - 1 / _MIN_ROUNDS)
+"""Share of distinct words, and of distinct trigrams, that a text with so long a loop can have at most."""
 _RUN = re.compile(r"([^\W\d_])\1{29,}|([^\s\w=*#~+.-])\2{59,}")
 _ASKED_FOR = re.compile(r"\b(?:repeat(?:ed|ing|s)?|times|over and over|pattern|grid|table)\b", re.IGNORECASE)
 
@@ -29,15 +31,18 @@ _ASKED_FOR = re.compile(r"\b(?:repeat(?:ed|ing|s)?|times|over and over|pattern|g
 def repetition(row: Candidate, _: WellformedConfig) -> Finding | None:
     """Refuse an output, input or instruction that repeats itself, unless the instruction asks for it."""
     for text in (row.output, row.instruction, row.input):
-        if len(text) < 30:
+        if len(text) < _MIN_RUN:
             continue
-        found = _character_run(text) or _repeated_lines(text) or _loop(text)
+        tokens = text.split()
+        found = _character_run(text, tokens) or _repeated_lines(text) or _loop(text, tokens)
         if found and not _ASKED_FOR.search(row.instruction):
             return found
     return None
 
 
-def _character_run(text: str) -> Finding | None:
+def _character_run(text: str, tokens: list[str]) -> Finding | None:
+    if max(map(len, tokens), default=0) < _MIN_RUN:
+        return None
     found = _RUN.search(text)
     return Finding("repetition", excerpt(found.group()[:40])) if found else None
 
@@ -57,9 +62,10 @@ def _repeated_lines(text: str) -> Finding | None:
     return Finding("repetition", excerpt(counts.most_common(1)[0][0]), score=share, threshold=MAX_LINE_SHARE)
 
 
-def _loop(text: str) -> Finding | None:
-    tokens = text.split() if text.isascii() else words(text)
-    if len(tokens) < _MIN_WORDS or len(set(tokens)) > len(tokens) * 0.6:
+def _loop(text: str, tokens: list[str]) -> Finding | None:
+    tokens = tokens if text.isascii() else words(text)
+    most = len(tokens) * _MAX_DISTINCT
+    if len(tokens) < _MIN_WORDS or len(set(tokens)) > most or len(set(_trigrams(tokens))) > most:
         return None
     stretch = longest_stretch(tokens)
     share = len(stretch) / len(tokens)
@@ -82,14 +88,17 @@ def longest_stretch(tokens: Sequence[str]) -> Sequence[str]:
 
 def _suspects(tokens: Sequence[str]) -> list[tuple[int, int]]:
     """Return where a trigram comes back and after how many tokens: one per trigram and period, at its first place."""
-    seen: dict[tuple[str, ...], int] = {}
-    first: defaultdict[tuple[tuple[str, ...], int], int] = defaultdict(int)
-    starts: dict[tuple[tuple[str, ...], int], int] = {}
-    for position in range(len(tokens) - _NGRAM + 1):
-        gram = tuple(tokens[position : position + _NGRAM])
-        if gram in seen:
-            key = (gram, position - seen[gram])
-            first[key] += 1
-            starts.setdefault(key, seen[gram])
-        seen[gram] = position
-    return [(starts[key], key[1]) for key, count in first.items() if count >= _MIN_ROUNDS - 2]
+    last: dict[tuple[str, str, str], int] = {}
+    rounds: Counter[tuple[tuple[str, str, str], int]] = Counter()
+    starts: dict[tuple[tuple[str, str, str], int], int] = {}
+    for place, gram in enumerate(_trigrams(tokens)):
+        if gram in last:
+            key = (gram, place - last[gram])
+            rounds[key] += 1
+            starts.setdefault(key, last[gram])
+        last[gram] = place
+    return [(starts[key], key[1]) for key, count in rounds.items() if count >= _MIN_ROUNDS - 2]
+
+
+def _trigrams(tokens: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    return zip(tokens, tokens[1:], tokens[2:], strict=False)

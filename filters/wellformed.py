@@ -1,5 +1,6 @@
 """Well-formedness: rows that are no rows, each refused by the first rule that fits, cheapest first."""
 
+import re
 from collections.abc import Sequence
 
 from seedbed.core.config import WellformedConfig
@@ -12,10 +13,10 @@ from seedbed.filters.answer_rules import (
     input_equals_output,
     too_long,
 )
+from seedbed.filters.beyond_text import blocklisted_word
 from seedbed.filters.cut_text import cut_output
 from seedbed.filters.finding import Finding, Rule, excerpt
 from seedbed.filters.instruction_rules import (
-    blocklisted_word,
     missing_input,
     starts_with_punctuation,
     too_few_words,
@@ -31,12 +32,17 @@ from seedbed.filters.writing_systems import check_scripts, wrong_script
 NAME = "wellformed"
 
 
+_ASKS_TO_DECLINE = re.compile(r"\b(?:declin|refus|apolog|reject|excuse|turn(?:s|ing)? down|sorry)", re.IGNORECASE)
+
+
 def unexpected_refusal(row: Candidate, config: WellformedConfig) -> Finding | None:
-    """Refuse an answer that refuses, where the category expects an answer."""
+    """Refuse an answer that refuses, where neither the category nor the instruction asks for one."""
     if (row.category or row.requested_category) in config.refusals_only_in:
         return None
     found = finds_refusal(row.output)
-    return Finding("unexpected_refusal", excerpt(found)) if found else None
+    if not found or _ASKS_TO_DECLINE.search(row.instruction):
+        return None
+    return Finding("unexpected_refusal", excerpt(found))
 
 
 _INSTRUCTION_RULES: tuple[Rule, ...] = (

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -26,6 +26,14 @@ _CHUNK_BYTES = 2**20
 _PARQUET_ROWS = 1024
 
 Kind = Literal["json lines", "json array", "parquet"]
+
+
+class _Bytes(Protocol):
+    """A file, or a gzip file: what is needed of either."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def readline(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,7 @@ def _kind_of(path: Path) -> tuple[bool, Kind]:
     return is_gzip, "json array" if start.startswith(b"[") else "json lines"
 
 
-def _line_rows(stream: IO[bytes], after: int) -> Iterator[Row | BadRow]:
+def _line_rows(stream: _Bytes, after: int) -> Iterator[Row | BadRow]:
     number = 0
     try:
         while line := stream.readline(MAX_ROW_BYTES):
@@ -147,7 +155,7 @@ def _line_rows(stream: IO[bytes], after: int) -> Iterator[Row | BadRow]:
         yield BadRow(number + 1, "", f"the file is damaged from here on: {error}", is_end=True)
 
 
-def _skip_to_line_end(stream: IO[bytes], line: bytes) -> bool:
+def _skip_to_line_end(stream: _Bytes, line: bytes) -> bool:
     """Read on to the end of a line that was too long; return whether it was not."""
     if len(line) < MAX_ROW_BYTES or line.endswith(b"\n"):
         return True
@@ -179,7 +187,7 @@ def _kept(raw: bytes) -> str:
     return raw[:_KEPT_TEXT].decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
-def _array_rows(stream: IO[bytes], after: int) -> Iterator[Row | BadRow]:
+def _array_rows(stream: _Bytes, after: int) -> Iterator[Row | BadRow]:
     """Read the elements of a JSON array one by one."""
     number, reader = 0, _ArrayReader(stream)
     while (element := reader.next_element()) is not None:
@@ -200,7 +208,7 @@ class _Element:
 class _ArrayReader:
     """Cuts a JSON array into its elements, holding one chunk or one element in memory."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: _Bytes) -> None:
         self._stream = stream
         self._decoder = json.JSONDecoder()
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")("replace")

@@ -5,18 +5,17 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from seedbed.core.config import GenerationConfig
-from seedbed.core.errors import BudgetExhaustedError, ConfigError, EndpointError, GenerationError
+from seedbed.core.errors import BudgetExhaustedError, ConfigError, EndpointError, GenerationError, SeedbedError
 from seedbed.core.events import Events
 from seedbed.core.records import Candidate, Completion, Decision, Proposal, Request
 from seedbed.generator.alpaca import alpaca
 from seedbed.generator.counters import Counters, Ended, Outcome
-from seedbed.generator.ledger import Ledger
 from seedbed.generator.plan import Plan
 from seedbed.generator.recipe import Ask, Assignment, NoteUnreadable, Recipe, Screen, StoppedError
 from seedbed.generator.self_instruct import self_instruct
@@ -45,6 +44,16 @@ Release: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]
 """Forget screened proposals that came to nothing."""
 
 
+class Ledger(Protocol):
+    """The pool as the engine sees it. Each call returns when what it wrote is durable; many share a commit."""
+
+    async def asked(self, request: Request) -> None: ...
+
+    async def answered(self, completion: Completion) -> None: ...
+
+    async def failed(self, request: Request, error: SeedbedError) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class _Job:
     """An assignment, from its start until every row of it is decided."""
@@ -62,7 +71,7 @@ _Row: TypeAlias = tuple[_Job, Candidate]
 
 
 class Engine:
-    """Runs recipes until what is wanted is there. One run at a time; it belongs to one event loop."""
+    """Runs recipes until what is wanted is there. It runs once, in one event loop; make another for the next run."""
 
     def __init__(
         self,

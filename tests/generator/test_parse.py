@@ -321,10 +321,10 @@ def read(kind: str, text: str, finish_reason: FinishReason) -> tuple[list[tuple[
         instances = parse_instances(text, finish_reason)
         return [(row.input, row.output) for row in instances.rows], [problem.reason for problem in instances.problems]
     triples = parse_triples(text, finish_reason)
-    rows = [(row.instruction, row.input, row.output) for row in triples.rows]
-    return rows, [problem.reason for problem in triples.problems]
+    whole: list[tuple[str, ...]] = [(row.instruction, row.input, row.output) for row in triples.rows]
+    return whole, [problem.reason for problem in triples.problems]
 
 
 def letters(text: str) -> str:
     """Only letters, so that neither JSON's escapes nor labels between lines matter."""
-    return "".join(filter(str.isalpha, re.sub(r"\\\\u[0-9a-f]{4}|\\\\[nrtbf]", "", text)))
+    return "".join(filter(str.isalpha, re.sub(r"\\u[0-9a-f]{4}|\\[nrtbf]", "", text)))

@@ -10,7 +10,7 @@ from aiohttp.client_proto import ResponseHandler
 from pydantic import SecretStr
 
 from seedbed.core.config import EndpointConfig
-from seedbed.core.errors import EndpointResponseError, EndpointTimeoutError, EndpointUnreachableError
+from seedbed.core.errors import EndpointError, EndpointResponseError, EndpointTimeoutError, EndpointUnreachableError
 from seedbed.core.records import Completion, Request
 from seedbed.endpoints.control import connect_problem
 from seedbed.endpoints.wire import Address, body_of, completion_of, error_of, shown_url, too_large, too_slow
@@ -55,10 +55,8 @@ class AiohttpEndpoint:
                 async with self._session.post(self._url, data=body, allow_redirects=False) as response:
                     scope.deadline = now + self._config.total_timeout_s
                     content = await self._read(response)
-            except aiohttp.ClientError as error:
-                raise self._translated(error) from error
-            except TimeoutError as error:  # aiohttp's own, from connecting
-                raise self._translated(error) from error
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise translated(error, self._address, self._config) from error
         if scope.cancelled_caught:
             raise too_slow(self._address, self._config, self._clock() - start)
         if response.status != 200:
@@ -81,16 +79,16 @@ class AiohttpEndpoint:
             chunks.append(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _translated(self, error: Exception) -> EndpointUnreachableError | EndpointTimeoutError | EndpointResponseError:
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return EndpointTimeoutError(
-                self._address.says(f"could not be connected to within {self._config.connect_timeout_s:g} s")
-            )
-        if isinstance(error, aiohttp.ClientConnectorError):
-            return EndpointUnreachableError(self._address.says(f"does not answer: {connect_problem(error)}"))
-        if isinstance(error, aiohttp.ClientResponseError):
-            return EndpointResponseError(self._address.says(f"does not speak HTTP as it should: {error.message}"))
-        return EndpointUnreachableError(self._address.says(f"broke the connection: {type(error).__name__}: {error}"))
+
+def translated(error: Exception, address: Address, config: EndpointConfig) -> EndpointError:
+    """Turn an exception of aiohttp's into ours."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError | TimeoutError):
+        return EndpointTimeoutError(address.says(f"could not be connected to within {config.connect_timeout_s:g} s"))
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return EndpointUnreachableError(address.says(f"does not answer: {connect_problem(error)}"))
+    if isinstance(error, aiohttp.ClientResponseError):
+        return EndpointResponseError(address.says(f"does not speak HTTP as it should: {error.message}"))
+    return EndpointUnreachableError(address.says(f"broke the connection: {type(error).__name__}: {error}"))
 
 
 class _RampedConnector(aiohttp.TCPConnector):

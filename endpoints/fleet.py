@@ -71,6 +71,10 @@ class Fleet:
         now = self._clock()
         return {lane.name: lane.state(now, self._queue.waiting) for lane in self._lanes}
 
+    def changed(self) -> None:
+        """Look again who may go, since a limit changed from outside."""
+        self._queue.dispatch()
+
     def server_changed(self, lane: Lane, is_up: bool) -> None:
         """Note that the managed server of a lane came up or went."""
         lane.is_starting = not is_up

@@ -28,7 +28,7 @@ class ConcurrencyLimit:
         self._is_slow_start = self._limit < ceiling
         self._epoch_began = -math.inf
         self._doubled_at = now
-        self._follows_queue = False
+        self.follows_queue = False
         self.reason = "slow_start" if self._is_slow_start else "configured"
 
     @property
@@ -50,7 +50,7 @@ class ConcurrencyLimit:
     def succeeded(self, in_flight: int) -> None:
         """Count an answer; `in_flight` is the number with it."""
         is_used = in_flight >= self._limit * 0.8
-        if is_used and not self._is_slow_start and not self._follows_queue:
+        if is_used and not self._is_slow_start and not self.follows_queue:
             self._raise_to(self._limit + max(GROWTH, 1 / self._limit))
 
     def throttled(self, sent_at: float, now: float, in_flight: int) -> None:
@@ -62,24 +62,25 @@ class ConcurrencyLimit:
         self._limit = max(1.0, min(self._limit, float(in_flight)) * CUT)
         self.reason = "throttled"
 
-    def queue_seen(self, running: float, waiting: float, now: float, in_flight: int) -> None:
+    def queue_seen(self, running: float, waiting: float, in_flight: int) -> None:
         """Follow a server that tells how many requests it runs and how many wait (vLLM's /metrics)."""
-        self._follows_queue = True
-        self._is_slow_start = False
-        if waiting > QUEUE_HIGH * running and waiting > 1:
-            if self._epoch_began + 1 <= now:
-                self._epoch_began = now
-                self._limit = max(1.0, min(self._limit, float(in_flight)) - (waiting - QUEUE_AIM * running))
+        self.follows_queue, self._is_slow_start = True, False
+        if waiting > 1 and waiting > QUEUE_HIGH * running:
+            self._limit = max(1.0, in_flight - (waiting - QUEUE_AIM * running))
             self.reason = "server_queue"
         elif waiting <= QUEUE_LOW * running and in_flight >= self._limit * 0.8:
             self._raise_to(self._limit * (2 if waiting == 0 else 1 + QUEUE_AIM) + 1)
+
+    def queue_lost(self) -> None:
+        """Go on by throttling alone: the server tells no more."""
+        self.follows_queue = False
 
     def _raise_to(self, limit: float) -> None:
         self._limit = min(limit, float(self._ceiling))
         if self._limit >= self._ceiling:
             self._is_slow_start = False
             self.reason = "configured"
-        elif self._follows_queue:
+        elif self.follows_queue:
             self.reason = "server_queue"
 
 

@@ -8,20 +8,16 @@ timeout is for each read, so a trickling server would hang for ever.
 import time
 from collections.abc import AsyncIterator, Callable
 
+import aiohttp
 import anyio
 import httpx2
 import openai
 from pydantic import SecretStr
 
 from seedbed.core.config import EndpointConfig
-from seedbed.core.errors import (
-    EndpointError,
-    EndpointResponseError,
-    EndpointTimeoutError,
-    EndpointUnreachableError,
-)
+from seedbed.core.errors import EndpointError, EndpointResponseError, EndpointUnreachableError
 from seedbed.core.records import Completion, Request
-from seedbed.endpoints.control import connect_problem
+from seedbed.endpoints.aiohttp_transport import translated
 from seedbed.endpoints.wire import Address, completion_of, error_of, payload_of, shown_url, too_large, too_slow
 
 
@@ -74,15 +70,19 @@ class OpenaiEndpoint:
         if isinstance(error, openai.APIStatusError):
             response = error.response
             return error_of(response.status_code, response.headers, response.content, self._address)
-        if isinstance(error, openai.APITimeoutError):  # the only timeout of the client's is for connecting
-            return EndpointTimeoutError(
-                self._address.says(f"could not be connected to within {self._config.connect_timeout_s:g} s")
-            )
-        if isinstance(error, openai.APIConnectionError | httpx2.ConnectError):
-            return EndpointUnreachableError(self._address.says(f"does not answer: {connect_problem(error)}"))
-        if isinstance(error, httpx2.HTTPError):
-            return EndpointUnreachableError(self._address.says(f"broke the connection: {error}"))
+        if (cause := _aiohttp_cause_of(error)) is not None:
+            return translated(cause, self._address, self._config)
+        if isinstance(error, openai.APIConnectionError | httpx2.HTTPError):
+            return EndpointUnreachableError(self._address.says(f"broke the connection: {error.__cause__ or error}"))
         return EndpointResponseError(self._address.says(f"failed: {error}"))
+
+
+def _aiohttp_cause_of(error: BaseException) -> aiohttp.ClientError | None:
+    """Find what aiohttp said, below the SDK, which calls a refused and a lost connection both a timeout."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, aiohttp.ClientError):
+        cause = cause.__cause__
+    return cause
 
 
 def _client_for(config: EndpointConfig, base_url: str, key: SecretStr | None) -> openai.AsyncOpenAI:

@@ -18,6 +18,7 @@ from seedbed.endpoints.fleet import Fleet, beside
 from seedbed.endpoints.lane import Lane
 from seedbed.endpoints.managed import Launch, ManagedServer, launched, with_slots
 from seedbed.endpoints.probe import probe_all
+from seedbed.endpoints.server_queue import follow_queue
 from seedbed.endpoints.site import Site, check, transport_to
 from seedbed.weights.resolve import Progress
 
@@ -71,6 +72,8 @@ async def open_fleet(
                 server = ManagedServer(each.site.config.name, each.launch, log_folder, events)
                 await tasks.start(server.run, partial(fleet.server_changed, each.lane))
             await check(each.site)
+            if each.site.config.managed != "llama.cpp":  # whose slots we know
+                await tasks.start(follow_queue, each.site, each.lane, fleet.changed)
         tasks.start_soon(fleet.pace)
         yield fleet
 

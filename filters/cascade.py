@@ -18,6 +18,7 @@ from seedbed.filters.duplicate import DuplicateFilter
 from seedbed.filters.held_out import HeldOutFilter
 from seedbed.filters.protocol import Filter, Memory, as_candidate
 from seedbed.filters.quality import QualityFilter
+from seedbed.filters.references import Reference
 from seedbed.filters.wellformed import InstructionFilter, WellformedFilter
 
 _LOAD_ROWS = 4096
@@ -287,6 +288,7 @@ def build_cascade(
     held_out: Collection[str] = (),
     references: Sequence[Path] = (),
     reference_fields: Sequence[str] = (),
+    loaded: Sequence[Reference] = (),
     only: Collection[str] = (),
 ) -> Cascade:
     """Build the filters that the config switches on, in `ORDER`.
@@ -297,6 +299,7 @@ def build_cascade(
         held_out: Categories kept for evaluation; without any, `held_out` is left out.
         references: Files and folders of benchmarks to keep out, besides the shipped digests.
         reference_fields: The fields of them to compare with; empty: the reader's choice.
+        loaded: Texts to keep out that are read already, such as the held-out tasks.
         only: Names of the filters to build; empty: all.
 
     Raises:
@@ -304,7 +307,7 @@ def build_cascade(
         InputError: A reference cannot be read.
     """
     wanted = _wanted(config, held_out, only)
-    filters = [_build(name, config, held_out, references, reference_fields) for name in ORDER if name in wanted]
+    filters = [_build(name, config, held_out, references, reference_fields, loaded) for name in ORDER if name in wanted]
     screening: list[Filter] = [InstructionFilter(config.wellformed)] if "wellformed" in wanted else []
     screening += [one for one in filters if one.name == "rouge"]
     if config.minhash.on_instructions:
@@ -334,6 +337,7 @@ def _build(
     held_out: Collection[str],
     references: Sequence[Path],
     reference_fields: Sequence[str],
+    loaded: Sequence[Reference],
 ) -> Filter:
     """Build one filter; those that compile kernels are imported here, so that others do not wait for numba."""
     match name:
@@ -344,7 +348,9 @@ def _build(
         case "contamination":
             from seedbed.filters.contamination import ContaminationFilter
 
-            return ContaminationFilter(config.contamination, references=references, fields=reference_fields)
+            return ContaminationFilter(
+                config.contamination, references=references, fields=reference_fields, loaded=loaded
+            )
         case "minhash":
             from seedbed.filters.minhash import MinHashFilter
 

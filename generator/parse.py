@@ -77,9 +77,7 @@ _INSTANCE = {"input": _INPUT, "output": _OUTPUT}
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _SPECIAL_TOKEN = re.compile(r"(?:<\|[\w.-]+\|>|</s>|<eos>|<end_of_turn>)$")
-_SEPARATING_LINE = re.compile(
-    r"#{2,}|-{3,}|={3,}|\*{3,}|```|[#*_ ]*(?:task|example)[ \t]*\d{1,3}[.:*_ ]*", re.IGNORECASE
-)
+_SEPARATING_LINE = re.compile(r"#{2,}|-{3,}|={3,}|\*{3,}|[#*_ ]*(?:task|example)[ \t]*\d{1,3}[.:*_ ]*", re.IGNORECASE)
 _NO_INPUT = re.compile(
     r"[<(\[]?\s*(?:no[ _-]?input(?: (?:is )?(?:needed|required|provided))?|none|n/a|empty)\s*[>)\]]?\.?", re.IGNORECASE
 )
@@ -129,8 +127,7 @@ def _parse(
     text = _without_thinking(text)
     if not text:
         return Parsed((), (Problem(Unreadable.EMPTY, ""),))
-    keys = "|".join(word for words in names.values() for word in words)
-    if re.search(rf'[{{,]\s*"(?:{keys})"\s*:', text, re.IGNORECASE):
+    if _is_json(text, names):
         results = _rows_in_json(text, finish_reason, names, read)
     else:
         results = _rows_in_blocks(finish_reason, labelled_blocks(text, names, first), read)
@@ -140,6 +137,13 @@ def _parse(
         tuple(result for result in results if not isinstance(result, Problem)),
         tuple(result for result in results if isinstance(result, Problem)),
     )
+
+
+def _is_json(text: str, names: Mapping[str, tuple[str, ...]]) -> bool:
+    """Tell JSON from labelled lines by what comes first: either may stand inside the other, as an output."""
+    words = "|".join(word for words in names.values() for word in words)
+    key = re.search(rf'[{{,]\s*"(?:{words})"\s*:', text, re.IGNORECASE)
+    return key is not None and not labelled_blocks(text[: key.start()], names, "")
 
 
 def _rows_in_json(
@@ -185,14 +189,20 @@ def _instance(fields: Mapping[str, str], raw: str) -> Instance | Problem:
 
 
 def _objects(value: Any, names: Mapping[str, tuple[str, ...]]) -> list[dict[str, Any]]:
-    """Find the objects that carry one of the fields, outermost first, inside lists and wrapping objects."""
+    """Find the objects that carry an instruction (or, where that is known, an output) inside lists and wrappers."""
     if isinstance(value, dict):
-        if any(word in {str(key).lower() for key in value} for word in (names.get("instruction") or _OUTPUT)):
+        if any(_is_row_key(key, inner, names) for key, inner in value.items()):
             return [value]
         return [found for inner in value.values() if isinstance(inner, list) for found in _objects(inner, names)]
     if isinstance(value, list):
         return [found for inner in value if isinstance(inner, dict) for found in _objects(inner, names)]
     return []
+
+
+def _is_row_key(key: str, value: Any, names: Mapping[str, tuple[str, ...]]) -> bool:
+    if "instruction" in names:
+        return key.lower() in names["instruction"] and isinstance(value, str)
+    return key.lower() in names["output"]
 
 
 def _fields(found: Mapping[str, Any], names: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
@@ -250,7 +260,7 @@ def _listed(text: str) -> list[str]:
     """Read list items; deeper ones and unnumbered lines belong to the item above, and what precedes is preamble."""
     items: list[str] = []
     depth = 0
-    for line in text.splitlines():
+    for line in text.replace("\r\n", "\n").split("\n"):
         match = _NUMBERED.match(line)
         if match and (not items or len(match[1]) <= depth):
             depth = len(match[1])
@@ -270,14 +280,23 @@ def _clean(text: str) -> str:
     text = text.strip()
     while match := _SPECIAL_TOKEN.search(text):
         text = text[: match.start()].rstrip()
-    lines = text.split("\n")
-    while lines and (not lines[-1].strip() or _SEPARATING_LINE.fullmatch(lines[-1].strip())):
-        lines.pop()
-    text = "\n".join(lines).strip()
+    text = _without_last_separators(text)
     for mark in ("**", '"'):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
             text = text[len(mark) : -len(mark)].strip()
     return text
+
+
+def _without_last_separators(text: str) -> str:
+    """Take off rules, headings of a next task, and a code fence that closes nothing."""
+    lines = text.split("\n")
+    has_open_fence = sum(line.strip().startswith("```") for line in lines) % 2 == 1
+    while lines:
+        last = lines[-1].strip()
+        if last and not _SEPARATING_LINE.fullmatch(last) and not (last == "```" and has_open_fence):
+            break
+        lines.pop()
+    return "\n".join(lines).strip()
 
 
 def _without_thinking(text: str) -> str:

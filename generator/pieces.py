@@ -103,12 +103,13 @@ def labelled_blocks(text: str, names: Mapping[str, Sequence[str]], first: str) -
     Returns:
         The blocks. Text before the first label or separator is dropped: it is the model's preamble.
     """
-    labels = _labels(text, names)
+    pattern, lines = _label_pattern(names), text[:MAX_CHARACTERS].replace("\r\n", "\n").split("\n")
+    labels = _labels(lines, pattern, names)
     headers = {word for word in names.get(first, ()) if labels.get(word) != first}
     blocks: list[Block] = []
     current = ""
-    for line in text[:MAX_CHARACTERS].splitlines():
-        match = _label_pattern(names).match(line)
+    for line in lines:
+        match = pattern.match(line)
         word = match["word"].lower() if match else ""
         if _SEPARATOR.match(line) or word in headers:
             blocks.append(Block())
@@ -133,8 +134,9 @@ def _open_field(blocks: list[Block], name: str, first: str) -> str:
     return name
 
 
-def _labels(text: str, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    present = {match["word"].lower() for line in text.splitlines() if (match := _label_pattern(names).match(line))}
+def _labels(lines: Sequence[str], pattern: re.Pattern[str], names: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Map each word that is a label in this text to its field."""
+    present = {match["word"].lower() for line in lines if (match := pattern.match(line))}
     best = {name: next((word for word in words if word in present), None) for name, words in names.items()}
     return {word: name for name, word in best.items() if word}
 

@@ -170,6 +170,28 @@ def test_an_answer_may_hold_words_that_elsewhere_are_labels() -> None:
     assert parse_triples(text, STOP).rows == (Triple("Make a quiz.", "", "Question: 1+1?\nAnswer: 2\n## Notes\nNone."),)
 
 
+def test_json_in_an_output_is_a_part_of_it() -> None:
+    text = 'Instruction: Answer as JSON.\nInput: 2+3\nOutput:\n{"answer": 5, "input": "2+3"}'
+    assert parse_triples(text, STOP).rows == (Triple("Answer as JSON.", "2+3", '{"answer": 5, "input": "2+3"}'),)
+    assert parse_instances(text.split("\n", 1)[1], STOP).rows == (Instance("2+3", '{"answer": 5, "input": "2+3"}'),)
+
+
+def test_labels_in_a_json_output_are_a_part_of_it() -> None:
+    text = '{"instruction": "Write a quiz.", "input": "", "output": "Input: a\\nOutput: b\nAnswer: c"}'
+    assert parse_triples(text, STOP).rows == (Triple("Write a quiz.", "", "Input: a\nOutput: b\nAnswer: c"),)
+
+
+def test_fenced_code_keeps_its_fences_and_a_fence_that_closes_nothing_goes() -> None:
+    code = "```python\nprint(1)\n```"
+    assert parse_triples(f"Instruction: Print one.\nOutput:\n{code}", STOP).rows == (Triple("Print one.", "", code),)
+    assert parse_triples("```\nInstruction: Name a bird.\nOutput: A wren.\n```", STOP).rows == (FLY,)
+
+
+def test_a_wrapper_may_be_called_like_a_field() -> None:
+    text = BOTH_IN_JSON.replace('"tasks"', '"task"')
+    assert parse_triples(text, STOP).rows == (FLY, RHYME)
+
+
 def test_numbered_lists_in_an_output_stay_whole() -> None:
     text = "Instruction: Give steps.\nOutput:\n1. Boil water.\n2. Add tea."
     assert parse_triples(text, STOP).rows == (Triple("Give steps.", "", "1. Boil water.\n2. Add tea."),)

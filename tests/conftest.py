@@ -64,6 +64,6 @@ def write_model(folder: Path) -> None:
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=0,
-        pad_token_id=0,
+        pad_token_id=None,  # a padding row would be zero, and with it the logit of the end of text
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)

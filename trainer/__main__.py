@@ -19,7 +19,7 @@ from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import ConfigError, SeedbedError
 from seedbed.core.files import read_json, write_json
 from seedbed.core.snapshots import read_examples, read_snapshot
-from seedbed.trainer.job import Job, Show, Stop, differences, identity
+from seedbed.trainer.job import Job, Show, Stop, differences, identity, newest_checkpoint
 from seedbed.weights.resolve import cache_folder, resolve
 
 
@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # libraries' progress bars would break ours
     try:
         return _train(options)
     except SeedbedError as error:
@@ -59,6 +60,7 @@ def _train(options: argparse.Namespace) -> int:
     if _is_done(job):
         show(f"{job.out} already holds this adapter")
         return 0
+    newest_checkpoint(job.out / "checkpoint", job.identity)  # another run's is refused before torch is loaded
     stop, ended_by = Stop(), list[int]()
 
     def ask(number: int, _frame: FrameType | None) -> None:

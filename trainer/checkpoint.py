@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
-from seedbed.core.errors import ConfigError, TrainingError
+from seedbed.core.errors import TrainingError
 from seedbed.core.files import read_json, sync_folder, write_atomic, write_json
-from seedbed.trainer.job import differences
-
-_STATE = "state.json"
+from seedbed.trainer.job import CHECKPOINT_STATE, newest_checkpoint
 
 
 def save_checkpoint(
@@ -34,7 +32,7 @@ def save_checkpoint(
         write_atomic(target / "adapter.safetensors", _bytes({name: p.detach() for name, p in parameters.items()}))
         write_atomic(target / "optimiser.safetensors", _bytes(_moments(parameters, optimiser)))
         write_atomic(target / "random.safetensors", _bytes(_random_state()))
-        write_json(target / _STATE, {"step": step, "run": run})
+        write_json(target / CHECKPOINT_STATE, {"step": step, "run": run})
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise TrainingError(f"the checkpoint of step {step} cannot be written to {folder}: {error}") from error
@@ -52,18 +50,12 @@ def load_checkpoint(
     Raises:
         ConfigError: It belongs to another run.
     """
-    whole = sorted(path.parent for path in folder.glob(f"step-*/{_STATE}"))
-    if not whole:
+    newest = newest_checkpoint(folder, run)
+    if newest is None:
         return 0
-    state = read_json(whole[-1] / _STATE)
-    if differing := differences(state["run"], run):
-        raise ConfigError(
-            f"{folder} is of another run (its {', '.join(differing)} differ): "
-            "name an empty output folder, or remove this one"
-        )
     device = next(iter(parameters.values())).device
-    saved = load_file(whole[-1] / "adapter.safetensors", device=str(device))
-    moments = load_file(whole[-1] / "optimiser.safetensors", device=str(device))
+    saved = load_file(newest / "adapter.safetensors", device=str(device))
+    moments = load_file(newest / "optimiser.safetensors", device=str(device))
     for name, parameter in parameters.items():
         parameter.data.copy_(saved[name])
         optimiser.state[parameter] = {
@@ -71,8 +63,8 @@ def load_checkpoint(
             "exp_avg": moments[f"{name}.exp_avg"],
             "exp_avg_sq": moments[f"{name}.exp_avg_sq"],
         }
-    _restore_random_state(load_file(whole[-1] / "random.safetensors"))
-    return int(state["step"])
+    _restore_random_state(load_file(newest / "random.safetensors"))
+    return int(read_json(newest / CHECKPOINT_STATE)["step"])
 
 
 def _bytes(tensors: dict[str, torch.Tensor]) -> bytes:

@@ -5,8 +5,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from seedbed.core.config import TrainingConfig
+from seedbed.core.errors import ConfigError
+from seedbed.core.files import read_json
 from seedbed.core.records import Example
 from seedbed.weights.resolve import Weights
+
+CHECKPOINT_STATE = "state.json"
+"""Written last into a checkpoint's folder, so that one without it is not whole."""
 
 # Settings that may change between the attempts at one run: they do not change what is learned.
 _FREE_SETTINGS = {"threads", "checkpoint_every_steps", "evaluate_every_steps", "max_attempts"}
@@ -61,6 +66,20 @@ def identity(snapshot_id: str, base_sha256: str, config: dict[str, Any]) -> dict
     """Name snapshot, base and every setting that changes what is learned, flat, so that a difference can be named."""
     named = {f"training.{key}": value for key, value in config.items() if key not in _FREE_SETTINGS}
     return {"snapshot_id": snapshot_id, "base_sha256": base_sha256, **named}
+
+
+def newest_checkpoint(folder: Path, run: dict[str, Any]) -> Path | None:
+    """Return the newest whole checkpoint, None where there is none.
+
+    Raises:
+        ConfigError: It belongs to another run.
+    """
+    newest = max((path.parent for path in folder.glob(f"step-*/{CHECKPOINT_STATE}")), default=None)
+    if newest and (differing := differences(read_json(newest / CHECKPOINT_STATE)["run"], run)):
+        raise ConfigError(
+            f"{folder} is of another run ({', '.join(differing)} differ): name another output folder, or remove it"
+        )
+    return newest
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

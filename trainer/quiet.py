@@ -1,6 +1,5 @@
 """Keeps libraries that draw progress bars and log advice off our output."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,8 @@ def quiet() -> Iterator[None]:
     """Silence progress bars, advice and warnings of transformers and what it calls."""
     log: Any = transformers.logging
     verbosity = log.get_verbosity()
-    bars = os.environ.get("TQDM_DISABLE")
     log.set_verbosity_error()
     log.disable_progress_bar()
-    os.environ["TQDM_DISABLE"] = "1"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -25,7 +22,3 @@ def quiet() -> Iterator[None]:
     finally:
         log.set_verbosity(verbosity)
         log.enable_progress_bar()
-        if bars is None:
-            del os.environ["TQDM_DISABLE"]
-        else:
-            os.environ["TQDM_DISABLE"] = bars

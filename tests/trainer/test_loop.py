@@ -57,6 +57,7 @@ def test_every_step_is_told_once(make_job: MakeJob) -> None:
     assert list((job.out / "tensorboard").glob("events.*"))
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing")  # PEFT asks transformers the old way
 def test_the_adapter_loads_in_plain_peft_and_changes_the_answers(make_job: MakeJob, tiny_model_folder: Path) -> None:
     job = make_job(epochs=1)
     train(job, Stop())

@@ -33,7 +33,7 @@ class Fleet:
         rng: random.Random | None = None,
         clock: Callable[[], float] = anyio.current_time,
     ) -> None:
-        self._lanes, self._events = tuple(lanes), events
+        self.lanes, self._events = tuple(lanes), events
         self._max_attempts = max_attempts
         self._cache = cache or MemoryCache()
         self._models = tuple({lane.config.model for lane in lanes})
@@ -69,7 +69,7 @@ class Fleet:
     def snapshot(self) -> dict[str, EndpointState]:
         """Return each endpoint's state by its name."""
         now = self._clock()
-        return {lane.name: lane.state(now, self._queue.waiting) for lane in self._lanes}
+        return {lane.name: lane.state(now, self._queue.waiting) for lane in self.lanes}
 
     def changed(self) -> None:
         """Look again who may go, since a limit changed from outside."""
@@ -135,7 +135,7 @@ class Fleet:
 
     def _raise_if_final(self, error: EndpointError, failures: int, throttles: int) -> None:
         if isinstance(error, EndpointRejectedError):
-            is_another_left = any(lane.breaker.state is not State.REJECTING for lane in self._lanes)
+            is_another_left = any(lane.breaker.state is not State.REJECTING for lane in self.lanes)
             if error.status not in REJECTS_ALL or not is_another_left:
                 raise error
         if failures + throttles / THROTTLES_PER_ATTEMPT >= self._max_attempts:

@@ -58,7 +58,12 @@ class WorkspaceHeldError(SeedbedError, BlockingIOError):
 
 
 class EndpointError(SeedbedError, ConnectionError):
-    """A model server failed to answer a request."""
+    """A model server failed to answer a request.
+
+    One that reaches the command line was raised before work began: later ones belong to a request and are stored.
+    """
+
+    exit_code = 2
 
 
 class EndpointUnreachableError(EndpointError):

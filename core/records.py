@@ -325,6 +325,8 @@ class Difference(Record):
     low: float
     high: float
     """The 95% interval, clustered by task."""
+    mcnemar_p: float | None = None
+    """Exact two-sided p-value over the rows scored by exact match; None where there are none."""
 
 
 class PromotionDecision(StrEnum):

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the service drains on signals by itself."""
 
     @contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def capture_signals(self) -> Iterator[None]:
         yield
 
 
@@ -100,7 +100,7 @@ async def serving(app: FastAPI, *, host: str, port: int, token: str, folder: Pat
     server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
     async with anyio.create_task_group() as group:
         group.start_soon(_serve, server, host, port)
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await anyio.sleep(0.02)
         bound = server.servers[0].sockets[0].getsockname()[1]
         access = Access(f"http://{'[::1]' if host == '::1' else host}:{bound}", token)
@@ -116,7 +116,9 @@ async def _serve(server: uvicorn.Server, host: str, port: int) -> None:
     try:
         await server.serve()
     except SystemExit as error:  # uvicorn's way of saying that it could not bind
-        raise ConfigError(f"port {port} on {host} cannot be served; is it taken? Choose another service.port") from error
+        raise ConfigError(
+            f"port {port} on {host} cannot be served; is it taken? Choose another service.port"
+        ) from error
 
 
 def new_token() -> str:

@@ -1,13 +1,11 @@
 """Reading a workspace without holding it: from the running service where there is one, else from what is stored."""
 
-from dataclasses import dataclass
-
 import httpx
 from rich.console import Console as RichConsole
 
+from seedbed.core.config import Secrets
 from seedbed.core.errors import InputError, MissingFileError
 from seedbed.core.events import Events
-from seedbed.core.config import Secrets
 from seedbed.core.files import read_json
 from seedbed.core.records import Phase, Status
 from seedbed.pool.pool import Pool
@@ -54,7 +52,5 @@ def print_stored_summary(workspace: Workspace) -> None:
         MissingFileError: Nothing has run in it yet.
     """
     with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
-        context = Context(
-            workspace, pool, Events(), Secrets(), PromptLibrary(workspace.prompts)
-        )
+        context = Context(workspace, pool, Events(), Secrets(), PromptLibrary(workspace.prompts))
         print_summary(context, RichConsole(highlight=False))

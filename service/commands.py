@@ -1,10 +1,12 @@
 """The list of commands, in the order of the help page."""
 
+from collections.abc import Callable
+
 import typer
 
 from seedbed.service import file_commands, look_commands, work_commands
 
-SINGLE = (
+SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("init", work_commands.init),
     ("doctor", look_commands.doctor),
     ("plan", look_commands.plan),
@@ -24,7 +26,7 @@ SINGLE = (
     ("warm", file_commands.warm),
 )
 
-GROUPED = {
+GROUPED: dict[str, tuple[str, tuple[tuple[str, Callable[..., None]], ...]]] = {
     "seeds": ("Look at seed tasks.", (("check", file_commands.seeds_check),)),
     "contamination": ("Look at benchmark overlap.", (("selftest", file_commands.contamination_selftest),)),
     "pool": (

@@ -132,11 +132,14 @@ def describe(event: Event) -> str:
     """Return the line an event is worth on a terminal; empty for those that only the log keeps."""
     fields = event.fields
     lines = {
-        "server.starting": "starting the server of endpoint {endpoint} …",
-        "server.ready": "the server of endpoint {endpoint} answers at {base_url}",
-        "server.died": "the server of endpoint {endpoint} ended: {reason}",
+        "endpoint.server_up": "the server of endpoint {endpoint} answers at {url}",
+        "endpoint.server_ended": "the server of endpoint {endpoint} ended: {reason}; started again in {restart_in_s} s",
+        "endpoint.awaited": "{reason}; tried again in {again_in_s:g} s",
+        "endpoint.opened": "endpoint {endpoint} rests: {reason}",
+        "endpoint.answered_again": "endpoint {endpoint} answers again",
+        "category.saturated": "category {category} is saturated: {accepted} of its last {rows} rows were accepted",
         "generation.started": "generating with {model} until {target} rows are accepted ({accepted} are)",
-        "generation.ended": "generation ended: {reason}; {accepted} rows accepted in all",
+        "generation.ended": "generation ended: {ended} {message}",
         "snapshot.frozen": "round {round}: froze snapshot {snapshot} of {rows} training rows",
         "training.started": "round {round}: training on snapshot {snapshot}",
         "training.failed": "round {round}: attempt {attempt} failed: {error}",

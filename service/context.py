@@ -29,9 +29,7 @@ class Context:
 
 
 @contextmanager
-def writing(
-    workspace: Workspace, download: Progress | None = None, sinks: Sequence[Sink] = ()
-) -> Iterator[Context]:
+def writing(workspace: Workspace, download: Progress | None = None, sinks: Sequence[Sink] = ()) -> Iterator[Context]:
     """Open a workspace for work: its pool is held against other writers, its events go to `logs/events.jsonl`.
 
     Raises:
@@ -43,8 +41,9 @@ def writing(
     events = Events()
     with Pool.open(workspace.folder, workspace.config.pool) as pool:
         sink = EventFile(workspace.logs / "events.jsonl")
-        for one in (sink, *sinks):
-            events.add(one)
+        events.add(sink)
+        for other in sinks:
+            events.add(other)
         events.emit("command.started", arguments=list(sys.argv[1:]), process=os.getpid())
         try:
             yield Context(workspace, pool, events, secrets, PromptLibrary(workspace.prompts), download)

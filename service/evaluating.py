@@ -6,7 +6,7 @@ from seedbed.core.errors import EvaluationError
 from seedbed.core.files import read_json, write_json
 from seedbed.core.records import Adapter, EvalReport
 from seedbed.evaluation.spec import EvaluationSpec
-from seedbed.evaluation.tasks import held_out_tasks
+from seedbed.evaluation.tasks import held_out_tasks, safety_tasks
 from seedbed.service.children import run_module
 from seedbed.service.context import Context
 from seedbed.service.stopping import Stop
@@ -44,3 +44,25 @@ async def evaluate(context: Context, adapter: Adapter, stop: Stop) -> EvalReport
     context.pool.add_report(report)
     context.events.emit("evaluation.ended", adapter=adapter.id, decision=str(report.decision), reason=report.reason)
     return report
+
+
+def specification(context: Context, adapter: Adapter) -> EvaluationSpec:
+    """Say what is compared with what: held-out seeds and the user's sets, never a row of a trained category."""
+    workspace = context.workspace
+    config = workspace.config
+    return EvaluationSpec(
+        adapter_id=adapter.id,
+        adapter=(workspace.folder / adapter.path).resolve(),
+        snapshot=(workspace.snapshots / adapter.snapshot_id).resolve(),
+        student=config.student,
+        tasks=held_out_tasks(
+            workspace.seeds, workspace.held_out, workspace.evaluation_sets(), config.evaluation.max_rows_per_task
+        ),
+        safety=safety_tasks(workspace.seeds),
+        held_out_categories=workspace.held_out,
+        training=config.training,
+        evaluation=config.evaluation,
+        is_tainted=adapter.is_tainted,
+        cache=cache_folder(),
+        accept_licence=config.accept_licence,
+    )

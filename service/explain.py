@@ -52,9 +52,7 @@ def _the_one(pool: Pool, identity: str) -> str:
     return found[0]
 
 
-def _neighbour(
-    workspace: Workspace, pool: Pool, decisions: list[Decision]
-) -> Candidate | Proposal | SeedTask | None:
+def _neighbour(workspace: Workspace, pool: Pool, decisions: list[Decision]) -> Candidate | Proposal | SeedTask | None:
     """Return the text that the deciding verdict names, or the nearest that an accepting one does."""
     verdicts = [verdict for decision in reversed(decisions) for verdict in reversed(decision.verdicts)]
     for verdict in sorted(verdicts, key=lambda one: one.accepted):

@@ -10,10 +10,56 @@ import typer
 from seedbed.service.cli import Here, Json, emit
 
 
+def filter_rows(
+    file: Annotated[Path, typer.Argument(help="JSON lines, JSON or Parquet of Alpaca, ShareGPT or messages rows.")],
+    out: Annotated[Path, typer.Option(help="A new folder, or the one an interrupted run of the same left.")],
+    reference: Annotated[list[Path] | None, typer.Option(help="A benchmark to keep out; may be repeated.")] = None,
+    fields: Annotated[
+        str, typer.Option(help="Fields of the references, comma-separated; all strings by default.")
+    ] = "",
+    only: Annotated[str, typer.Option(help="Filters to use, comma-separated; all by default.")] = "",
+    no_digests: Annotated[bool, typer.Option("--no-digests", help="Leave out the packaged benchmarks.")] = False,
+    against_pool: Annotated[
+        bool, typer.Option("--against-pool", help="Compare with the workspace's pool too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Filter any file of rows: duplicates, benchmark overlap, malformed rows; needs no workspace and no model."""
+    from seedbed.service.filter_command import print_funnel, run_filter, settings_of
+    from seedbed.service.workspace import open_workspace
+
+    workspace = open_workspace(Here.workspace) if against_pool else None
+    settings = settings_of(
+        file, out, reference or [], names(fields), names(only), digests=not no_digests, workspace=workspace
+    )
+    funnel = run_filter(settings, is_quiet=as_json)
+    if as_json:
+        emit(True, funnel, "")
+    else:
+        print_funnel(funnel, out)
+    if funnel["damage"]:
+        raise typer.Exit(1)
+
+
+def contamination_selftest(
+    reference: Annotated[list[Path] | None, typer.Option(help="A reference to plant; may be repeated.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Plant canaries of each reference beside clean text, and print what each rule finds of them."""
+    from seedbed.service.filter_command import print_selftest, run_selftest
+
+    table = run_selftest(reference or [])
+    if as_json:
+        emit(True, table, "")
+    else:
+        print_selftest(table)
+
 
 def export_rows(
     out: Annotated[Path, typer.Argument(help="A new file.")],
-    form: Annotated[str, typer.Option("--format", help="alpaca, sharegpt, messages (JSON lines) or parquet.")] = "alpaca",
+    form: Annotated[
+        str, typer.Option("--format", help="alpaca, sharegpt, messages (JSON lines) or parquet.")
+    ] = "alpaca",
     as_json: Json = False,
 ) -> None:
     """Write the accepted rows to a file, in a form that trainers read."""
@@ -90,3 +136,8 @@ def warm() -> None:
 
     build_cascade(FiltersConfig()).warm()
     typer.echo("kernels are compiled")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Split a comma-separated option."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -20,6 +20,7 @@ from seedbed.pool.pool import Pool
 from seedbed.pool.records import RequestFailure, Unreadable
 from seedbed.service.context import Context
 from seedbed.service.decider import DecisionThread
+from seedbed.service.leaks import held_out_references
 from seedbed.service.live import Live, generation_gauge
 from seedbed.service.status import cost_of
 from seedbed.service.stopping import Stop
@@ -52,7 +53,12 @@ async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> 
 def loaded_cascade(workspace: Workspace, pool: Pool) -> Cascade:
     """Build the cascade of a workspace, its memories filled with the seeds and all accepted rows."""
     filters = workspace.config.filters
-    cascade = build_cascade(filters, held_out=workspace.held_out, references=workspace.references())
+    cascade = build_cascade(
+        filters,
+        held_out=workspace.held_out,
+        references=workspace.references(),
+        loaded=held_out_references(workspace),
+    )
     cascade.load(workspace.seeds, pool.accepted())
     cascade.warm()
     return cascade

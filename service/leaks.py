@@ -1,1 +1,88 @@
-"""The last look before a snapshot is frozen: nothing of the held-out tasks may be in it."""
+"""Held-out tasks must not be learned: their texts are kept out of the pool, and looked for once more at the freeze."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from seedbed.core.config import FiltersConfig
+from seedbed.core.errors import LeakError
+from seedbed.core.records import Candidate, Example, Lineage, Verdict
+from seedbed.evaluation.tasks import read_set
+from seedbed.filters.contamination import ContaminationFilter
+from seedbed.filters.references import Item, Reference
+from seedbed.filters.rouge import RougeIndex
+from seedbed.service.workspace import Workspace
+
+BATCH_ROWS = 256
+SHOWN = 3
+
+
+def held_out_references(workspace: Workspace) -> tuple[Reference, ...]:
+    """Return the questions of the held-out seeds and of the user's evaluation sets, never their answers.
+
+    A text that stands in several rows, such as a task's definition, is one item.
+    """
+    seeds = [
+        (number, text)
+        for number, seed in enumerate(workspace.seeds, 1)
+        if seed.category in workspace.held_out
+        for text in (seed.instruction, seed.input)
+    ]
+    references = [Reference("held_out_seeds", _items(seeds))]
+    most = workspace.config.evaluation.max_rows_per_task
+    for path in workspace.evaluation_sets():
+        rows = enumerate(read_set(path, most), 1)
+        texts = ((number, text) for number, row in rows for text in (row.instruction, row.input))
+        references.append(Reference(path.stem, _items(texts)))
+    return tuple(references)
+
+
+def _items(texts: Iterable[tuple[int, str]]) -> tuple[Item, ...]:
+    first: dict[str, int] = {}
+    for number, text in texts:
+        if text.strip():
+            first.setdefault(text, number)
+    return tuple(Item(number, text) for text, number in first.items())
+
+
+class LeakCheck:
+    """The last look at a snapshot: no row near a held-out instruction, none that overlaps a held-out text."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        filters: FiltersConfig = workspace.config.filters
+        without_digests = filters.contamination.model_copy(update={"digests": False})
+        self._overlap = ContaminationFilter(without_digests, loaded=held_out_references(workspace))
+        rouge = filters.rouge
+        self._near = RougeIndex(threshold=rouge.threshold, operator=rouge.operator, tokenizer=rouge.tokenizer)
+        self._near.load((seed.id, seed.instruction) for seed in workspace.held_out_seeds)
+
+    def __call__(self, examples: Sequence[Example]) -> None:
+        """Raise where a row leaks.
+
+        Raises:
+            LeakError: It names the first rows and what they overlap with.
+        """
+        leaks = [
+            leak for start in range(0, len(examples), BATCH_ROWS) for leak in self._leaks(examples[start:][:BATCH_ROWS])
+        ]
+        if leaks:
+            more = f" (and {len(leaks) - SHOWN} more)" if len(leaks) > SHOWN else ""
+            raise LeakError(
+                f"{len(leaks)} of {len(examples)} rows overlap with held-out tasks: {'; '.join(leaks[:SHOWN])}{more}; "
+                "refuse them, or take the category out of the held-out ones"
+            )
+
+    def _leaks(self, examples: Sequence[Example]) -> Iterator[str]:
+        overlaps = self._overlap.check_many([_candidate(example) for example in examples])
+        near = self._near.decide_batch([example.instruction for example in examples])
+        for example, overlap, match in zip(examples, overlaps, near, strict=True):
+            if not overlap.accepted:
+                yield f"row {example.id[:12]} by {_said(overlap)}"
+            elif match is not None:
+                yield f"row {example.id[:12]} by rouge {match.score:.2f} to {match.key}"
+
+
+def _candidate(example: Example) -> Candidate:
+    return Candidate.of(example.instruction, example.input, example.output, lineage=Lineage(recipe="snapshot"))
+
+
+def _said(verdict: Verdict) -> str:
+    return f"{verdict.reason} with {verdict.neighbour_id} ({' '.join(verdict.evidence)[:60]})"

@@ -1,6 +1,6 @@
 """What only the running process knows: the phase it is in, how far it is, its endpoints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any

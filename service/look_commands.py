@@ -71,7 +71,7 @@ def why(
 
 def report(as_json: Json = False) -> None:
     """Print the last screen again: the funnel, rows, the latest training and evaluation, the files."""
-    from seedbed.service.asking import print_stored_summary, current_status
+    from seedbed.service.asking import current_status, print_stored_summary
     from seedbed.service.workspace import open_workspace
 
     workspace = open_workspace(Here.workspace)

@@ -12,9 +12,10 @@ from collections.abc import Callable
 import anyio
 import anyio.to_thread
 
-from seedbed.core.errors import SeedbedError, TrainingError
+from seedbed.core.errors import EndpointUnreachableError, SeedbedError, TrainingError
 from seedbed.core.load import fingerprint
 from seedbed.core.records import Adapter, EvalReport, Phase, RunState, Snapshot, TrainingRun
+from seedbed.generator.counters import Outcome
 from seedbed.pool.snapshot import freeze
 from seedbed.service.context import Context
 from seedbed.service.evaluating import evaluate, report_folder
@@ -27,6 +28,7 @@ from seedbed.service.training import adapter_folder, train
 
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 600.0
+AGAIN_S = 30.0
 
 
 class Rounds:
@@ -34,6 +36,7 @@ class Rounds:
 
     def __init__(self, context: Context, stop: Stop, live: Live, *, now: Callable[[], float] = time.time) -> None:
         self._context, self._stop, self._live, self._now = context, stop, live, now
+        self._has_generated = False
 
     async def run(self, rounds: int | None = None) -> int:
         """Run until `rounds` rounds are decided, those of earlier runs counted, or stopped; returns how many are.
@@ -73,11 +76,37 @@ class Rounds:
         run = pool.run(number)
         if run is not None:
             return run
-        outcome = await generate(self._context, target=pool.threshold(number), stop=self._stop, live=self._live)
+        outcome = await self._generated(pool.threshold(number))
         run = pool.run(number)
         if run is None and outcome is not None and not self._stop.is_wanted:
             raise SeedbedError(f"generation ended before round {number} was reached: {outcome.message}")
         return run
+
+    async def _generated(self, target: int) -> Outcome | None:
+        """Generate; a server that answered before and does not now is waited for, since nobody watches.
+
+        Raises:
+            EndpointError: It did not answer at the very start, when somebody does.
+        """
+        while True:
+            try:
+                outcome = await generate(self._context, target=target, stop=self._stop, live=self._live)
+            except EndpointUnreachableError as error:
+                if not self._has_generated or self._stop.is_wanted:
+                    raise
+                self._context.events.emit("endpoint.awaited", reason=str(error), again_in_s=AGAIN_S)
+                await self._pause(AGAIN_S)
+            else:
+                self._has_generated = True
+                return outcome
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not through a stop."""
+        wanted = anyio.Event()
+        take_back = self._stop.add(wanted.set)
+        with anyio.move_on_after(seconds):
+            await wanted.wait()
+        take_back()
 
     async def _frozen(self, run: TrainingRun) -> TrainingRun:
         if run.snapshot_id:
@@ -103,7 +132,7 @@ class Rounds:
                 attempts = self._context.pool.attempts(run.round)
                 if sum(attempt.state == RunState.FAILED for attempt in attempts) >= limit or self._stop.is_wanted:
                     raise
-            await anyio.sleep(pause_s * random.uniform(0.8, 1.2))
+            await self._pause(pause_s * random.uniform(0.8, 1.2))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _evaluated(self, adapter: Adapter) -> EvalReport | None:

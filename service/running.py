@@ -69,7 +69,5 @@ async def _serve(stack: AsyncExitStack, context: Context, console: Console, live
         token,
     )
     folder = context.workspace.folder
-    access = await stack.enter_async_context(
-        serving(app, host=serve.host, port=serve.port, token=token, folder=folder)
-    )
+    access = await stack.enter_async_context(serving(app, host=serve.host, port=serve.port, token=token, folder=folder))
     console.say(f"serving {access.url}/v1/status; the token of this run is in {folder / 'service.json'}")

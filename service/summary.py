@@ -87,7 +87,9 @@ def training_text(folder: Path, adapter: Adapter) -> Text:
     losses = [row["val_loss"] for row in metrics if "val_loss" in row]
     text = Text(f"adapter {adapter.id} on {adapter.base}: ", style="bold")
     if len(losses) >= 2:
-        text.append(f"validation loss {losses[0]:.3f} before, {losses[-1]:.3f} after ({losses[-1] / losses[0] - 1:+.0%})")
+        text.append(
+            f"validation loss {losses[0]:.3f} before, {losses[-1]:.3f} after ({losses[-1] / losses[0] - 1:+.0%})"
+        )
     return text
 
 

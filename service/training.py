@@ -21,6 +21,7 @@ def adapter_folder(context: Context, run: TrainingRun) -> Path:
 
 
 def adapter_id(run: TrainingRun) -> str:
+    """Return the name of a round's adapter."""
     return f"round-{run.round:04d}"
 
 

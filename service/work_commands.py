@@ -83,12 +83,16 @@ def snapshot(as_json: Json = False) -> None:
     """Freeze what the pool has accepted, without training."""
     from seedbed.service.rounds import freeze_snapshot
 
-    async def job(context: Context, stop: Stop, live: Live) -> dict[str, Any]:
+    async def job(context: Context, *_: object) -> dict[str, Any]:
         frozen = freeze_snapshot(context, len(context.pool.runs()))
         return frozen.model_dump(mode="json") | {"folder": str(context.workspace.snapshots / frozen.id)}
 
     result = work(job, as_json)
-    emit(as_json, result, f"{result['train_rows']} training and {result['val_rows']} validation rows in {result['folder']}")
+    emit(
+        as_json,
+        result,
+        f"{result['train_rows']} training and {result['val_rows']} validation rows in {result['folder']}",
+    )
 
 
 def train(
@@ -123,7 +127,7 @@ def promote(
     """Put an adapter into service by hand, whatever its evaluation said."""
     from seedbed.service.by_hand import promote_by_hand
 
-    result = work(lambda context, stop, live: promote_by_hand(context, adapter, note), as_json)
+    result = work(lambda context, *_: promote_by_hand(context, adapter, note), as_json)
     emit(as_json, result, f"{result['adapter']} is in service; {result['published']}")
 
 
@@ -134,7 +138,7 @@ def rollback(
     """Take the adapter in service out; the one promoted before it takes its place."""
     from seedbed.service.by_hand import roll_back_by_hand
 
-    result = work(lambda context, stop, live: roll_back_by_hand(context, note), as_json)
+    result = work(lambda context, *_: roll_back_by_hand(context, note), as_json)
     emit(as_json, result, f"in service now: {result['adapter'] or 'the base alone'}")
 
 

@@ -16,7 +16,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(tmp_path: 
     target = tmp_path / "kept.txt"
     write_atomic(target, "old")
     with pytest.raises(TypeError), replacing(target) as stream:
-        stream.write("text, where bytes are wanted")  # type: ignore[arg-type]
+        stream.write("text, where bytes are wanted")  # type: ignore[call-overload]
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 

@@ -1,0 +1,5 @@
+"""`python -m seedbed` is the command line."""
+
+from seedbed.service.cli import main
+
+main()

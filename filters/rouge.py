@@ -1,14 +1,18 @@
 """Exact ROUGE-L novelty: is a text nearer to one of many than a threshold allows, and to which?"""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from typing import Literal, NamedTuple
 
 from seedbed.core.text import rouge_words, words
 
 Operator = Literal[">", ">="]
 Tokenizer = Literal["words", "rouge"]
+
+FLOOR = 0.5
+"""The least score that `nearest` finds, unless told otherwise."""
+_LOAD_ROWS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,84 +23,121 @@ class Match:
     score: float
 
 
+class Bar(NamedTuple):
+    """Where scores begin to count."""
+
+    threshold: float
+    is_strict: bool
+    """Above the threshold, not at it."""
+
+
 class RougeIndex:
-    """Texts under keys, compared by ROUGE-L F-measure."""
+    """Texts under keys, compared by ROUGE-L F-measure; exact, and fast at a million.
+
+    What is asked: `is_near_duplicate` (the first hit ends it), `best` and `decide_batch` (beyond the threshold),
+    `nearest` (at `floor` or above), `top_k` (a scan of all entries). Among equal scores the earliest entry wins.
+    Not thread-safe; searches release the GIL.
+    """
 
     def __init__(
-        self, *, threshold: float = 0.7, operator: Operator = ">", tokenizer: Tokenizer = "words", floor: float = 0.5
+        self,
+        *,
+        threshold: float = 0.7,
+        operator: Operator = ">",
+        tokenizer: Tokenizer = "words",
+        floor: float = FLOOR,
     ) -> None:
+        from seedbed.filters.rouge_store import RougeStore
+
         self.threshold = threshold
         self.operator: Operator = operator
-        self.floor = floor
+        self.floor = min(floor, threshold)
         self._tokenize = words if tokenizer == "words" else rouge_words
-        self._entries: dict[str, tuple[list[str], Counter[str]]] = {}
-        self._tentative: list[str] = []
+        self._store = RougeStore(Bar(threshold, operator == ">"), Bar(self.floor, is_strict=False))
+        self._confirmed = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._store.alive_count
 
     def __contains__(self, key: str) -> bool:
-        return key in self._entries
+        return self._store.entry_of(_key_bytes(key)) >= 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by the index, in bytes, room for growth included."""
+        return self._store.nbytes
 
     def warm(self) -> None:
-        """Compile what the first call would."""
+        """Compile what the first call would (seconds where no cache is), on an index of its own."""
+        trial = RougeIndex(threshold=self.threshold, operator=self.operator, floor=self.floor)
+        trial.load([("a", "one two two three"), ("b", "one two three four")])
+        trial.insert("c", "one two")
+        trial.undo()
+        trial.nearest("one two three", exclude=["a"])
+        trial.top_k("one two three", 1)
 
     def insert(self, key: str, text: str) -> None:
-        """Take in a text, until `confirm` or `undo`."""
-        tokens = self._tokenize(text)
-        self._entries[key] = (tokens, Counter(tokens))
-        self._tentative.append(key)
+        """Take in a text, until `confirm` or `undo`; a key that is in stays as it is."""
+        if key not in self:
+            self._store.append([_key_bytes(key)], [self._letters(text)])
 
     def confirm(self) -> None:
-        """Keep what was inserted."""
-        self._tentative.clear()
+        """Keep what was inserted, and tidy up where it pays."""
+        self._store.tidy()
+        self._confirmed = self._store.entry_count
 
     def undo(self) -> None:
         """Forget what was inserted since the last `confirm`."""
-        for key in self._tentative:
-            self._entries.pop(key, None)
-        self._tentative.clear()
+        for entry in range(self._confirmed, self._store.entry_count):
+            self._store.bury(entry)
+        self._confirmed = self._store.entry_count
 
     def remove(self, key: str) -> None:
         """Forget an entry; an unknown key is no error."""
-        self._entries.pop(key, None)
+        entry = self._store.entry_of(_key_bytes(key))
+        if entry >= 0:
+            self._store.bury(entry)
 
     def load(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Take in many, confirmed at once."""
-        for key, text in entries:
-            self.insert(key, text)
-        self.confirm()
+        """Take in many, confirmed at once; of a key that comes twice, or is in, the first text stays."""
+        for batch in batched(entries, _LOAD_ROWS):
+            fresh = {key: text for key, text in reversed(batch) if key not in self}
+            order = [key for key in dict.fromkeys(key for key, _ in batch) if key in fresh]
+            self._store.append(
+                [_key_bytes(key) for key in order], [self._letters(fresh[key]) for key in order], is_listing=False
+            )
+        self._store.rebuild()
+        self._confirmed = self._store.entry_count
 
     def best(self, text: str, *, exclude: Collection[str] = ()) -> Match | None:
-        """Return the nearest entry beyond the threshold, the earliest among equals, or None."""
-        match = self.nearest(text, exclude=exclude)
-        if match is None or not self.is_beyond(match.score):
-            return None
-        return match
+        """Return the nearest entry beyond the threshold, or None."""
+        return self._search([text], exclude)[0]
 
     def nearest(self, text: str, *, exclude: Collection[str] = ()) -> Match | None:
-        """Return the nearest entry at `floor` or above, the earliest among equals, or None."""
-        matches = self.top_k(text, 1, exclude=exclude)
-        return matches[0] if matches and matches[0].score >= self.floor else None
+        """Return the nearest entry at `floor` or above, or None. Costs more than `best`."""
+        return self._search([text], exclude, is_to_floor=True)[0]
 
     def is_near_duplicate(self, text: str, *, exclude: Collection[str] = ()) -> bool:
         """Say whether any entry is beyond the threshold."""
-        return self.best(text, exclude=exclude) is not None
+        return self._search([text], exclude, is_first_wanted=True)[0] is not None
 
     def decide_batch(self, texts: Sequence[str]) -> list[Match | None]:
         """Return `best` of each text; none is inserted."""
-        return [self.best(text) for text in texts]
+        return self._search(texts, ())
+
+    def screen(self, entries: Sequence[tuple[str, str]]) -> list[Match | None]:
+        """Decide texts one after another, each against those before it, and insert those that are new, tentatively."""
+        return [
+            self._match(row)
+            for row in self._store.screen(
+                [_key_bytes(key) for key, _ in entries], [self._letters(text) for _, text in entries]
+            )
+        ]
 
     def top_k(self, text: str, k: int, *, exclude: Collection[str] = ()) -> list[Match]:
-        """Return the k nearest with scores above 0, nearest first, the earliest among equals."""
-        tokens = self._tokenize(text)
-        counts = Counter(tokens)
-        found = [
-            Match(key, f_measure(lcs_length(tokens, other), len(tokens), len(other)))
-            for key, (other, other_counts) in self._entries.items()
-            if key not in exclude and (counts & other_counts)
-        ]
-        return sorted(found, key=lambda match: -match.score)[:k]
+        """Return the k nearest with scores above 0, nearest first; a scan of all entries."""
+        rows = self._store.top_k(self._letters(text), k, self._entries(exclude))
+        return [match for match in map(self._match, rows) if match is not None]
 
     def tokenize(self, text: str) -> list[str]:
         """Return the words of a text, as this index sees them."""
@@ -107,13 +148,62 @@ class RougeIndex:
         a, b = self._tokenize(first), self._tokenize(second)
         return f_measure(lcs_length(a, b), len(a), len(b))
 
-    def words_of(self, key: str) -> list[str]:
-        """Return the words of an entry."""
-        return list(self._entries[key][0])
-
     def is_beyond(self, score: float) -> bool:
         """Say whether a score is refused."""
         return score > self.threshold if self.operator == ">" else score >= self.threshold
+
+    def words_of(self, key: str) -> list[str]:
+        """Return the words of an entry.
+
+        Raises:
+            KeyError: There is none under that key.
+        """
+        entry = self._store.entry_of(_key_bytes(key))
+        if entry < 0:
+            raise KeyError(key)
+        return [word.decode() for word in self._store.words_of(entry)]
+
+    def _search(
+        self,
+        texts: Sequence[str],
+        exclude: Collection[str],
+        *,
+        is_to_floor: bool = False,
+        is_first_wanted: bool = False,
+    ) -> list[Match | None]:
+        rows = self._store.search(
+            [self._letters(text) for text in texts],
+            self._entries(exclude),
+            is_to_floor=is_to_floor,
+            is_first_wanted=is_first_wanted,
+        )
+        return [self._match(row) for row in rows]
+
+    def _entries(self, keys: Collection[str]) -> list[int]:
+        return [entry for entry in (self._store.entry_of(_key_bytes(key)) for key in keys) if entry >= 0]
+
+    def _match(self, row: Sequence[int]) -> Match | None:
+        entry, lcs, length, count = row
+        if entry < 0:
+            return None
+        return Match(self._store.key_of(entry).decode("utf-8", "surrogatepass"), f_measure(lcs, count, length))
+
+    def _letters(self, text: str) -> bytes:
+        """Return the words of a text as kernels read them: lower-case, any ASCII but letters and digits between."""
+        if text.isascii():
+            return text.lower().encode()
+        return " ".join(self._tokenize(text)).encode("utf-8", "surrogatepass")
+
+
+def batched(entries: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    """Yield lists of up to `size` entries."""
+    stream = iter(entries)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+def _key_bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
 
 
 def f_measure(lcs: int, a: int, b: int) -> float:

@@ -1,0 +1,139 @@
+"""The report for people: one page of Markdown with the decision, the tables and answers side by side, and a chart."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from seedbed.core.files import write_atomic
+from seedbed.core.records import CategoryScore, Difference, EvalReport
+from seedbed.evaluation.charts import draw_scores
+from seedbed.evaluation.metrics import SHORT_REFERENCE_WORDS
+from seedbed.evaluation.scoring import ALL, Scored
+
+EXAMPLES_PER_CATEGORY = 3
+FEWEST_TASKS = 12
+"""Below it the interval of a cluster bootstrap is too narrow."""
+
+
+def write_report(report: EvalReport, scored: Mapping[str, Sequence[Scored]], out: Path) -> None:
+    """Write `report.md`, and `scores.png` where matplotlib is installed."""
+    has_chart = draw_scores(report, out / "scores.png")
+    parts = [
+        f"# Adapter {report.adapter_id} on tasks it was not trained for",
+        f"**{report.reason}**",
+        "![Scores by category and arm](scores.png)" if has_chart else "",
+        "## Adapter against base",
+        _differences(report.differences),
+        _caution(report.differences),
+        "## Scores",
+        _scores(report.scores),
+        _NOTES,
+        *_safety(report),
+        *_trained(report),
+        "## Answers side by side",
+        *_examples(scored),
+    ]
+    write_atomic(out / "report.md", "\n\n".join(part for part in parts if part) + "\n")
+
+
+_NOTES = (
+    f"Labels and references of at most {SHORT_REFERENCE_WORDS} words are scored by exact match after normalisation, "
+    "all else by ROUGE-L; `score` is the mean of whichever applies. Every row counts the same. `base` is asked by its "
+    "chat template where it has one, else in plain text; `base_template` in the form that training uses; `copy_input` "
+    "repeats the input, `copy_demonstration` the answer of another row of the task. `ended` is the share of answers "
+    "that stopped by themselves."
+)
+
+
+def _differences(differences: Sequence[Difference]) -> str:
+    rows = [
+        [
+            found.category,
+            str(found.n),
+            str(found.tasks),
+            _points(found.mean),
+            f"{_points(found.low)} to {_points(found.high)}",
+            "" if found.mcnemar_p is None else f"{found.mcnemar_p:.3g}",
+        ]
+        for found in differences
+    ]
+    return _table(["category", "rows", "tasks", "adapter − base, points", "95% interval", "McNemar p"], rows)
+
+
+def _caution(differences: Sequence[Difference]) -> str:
+    overall = differences[-1]
+    if overall.tasks >= FEWEST_TASKS:
+        return ""
+    return (
+        f"The rows are of {overall.tasks} tasks. Below {FEWEST_TASKS} the intervals, which resample tasks, "
+        "are narrower than they should be."
+    )
+
+
+def _scores(scores: Sequence[CategoryScore]) -> str:
+    rows = [
+        [
+            found.category,
+            found.arm,
+            str(found.n),
+            _percent(found.exact_match),
+            _percent(found.rouge_l),
+            _percent(found.score),
+            _percent(found.eos_share),
+        ]
+        for found in sorted(scores, key=lambda found: (found.category == ALL, found.category))
+    ]
+    return _table(["category", "arm", "rows", "exact match %", "ROUGE-L", "score", "ended %"], rows)
+
+
+def _safety(report: EvalReport) -> Iterator[str]:
+    if report.safety:
+        yield "## Safety"
+        shares = [[name, f"{value:.3g}"] for name, value in report.safety.items()]
+        yield _table(["", "rows, or share of rows"], shares)
+        yield (
+            "Refusals are told by their words. On 2,250 human-labelled completions such a match had accuracy 0.88, "
+            "precision 0.95 and recall 0.82, so single rows may be wrong."
+        )
+
+
+def _trained(report: EvalReport) -> Iterator[str]:
+    if report.trained_scores:
+        yield "## Adapter on validation rows of trained categories"
+        yield _table(
+            ["category", "rows", "score"],
+            [[found.category, str(found.n), _percent(found.score)] for found in report.trained_scores],
+        )
+
+
+def _examples(scored: Mapping[str, Sequence[Scored]]) -> Iterator[str]:
+    shown: dict[str, int] = {}
+    for base, adapter in zip(scored["base"], scored["adapter"], strict=True):
+        task = base.task
+        shown[task.category] = shown.get(task.category, 0) + 1
+        if shown[task.category] <= EXAMPLES_PER_CATEGORY:
+            yield f"### {task.category}: {task.id}"
+            yield _fenced(f"{task.instruction}\n\n{task.input}".strip())
+            yield f"Wanted:\n\n{_fenced(' / '.join(task.references))}"
+            yield f"Base ({base.score.value:.2f}):\n\n{_fenced(base.answer)}"
+            yield f"Adapter ({adapter.score.value:.2f}):\n\n{_fenced(adapter.answer)}"
+
+
+def _fenced(text: str) -> str:
+    """Show a model's text as text, whatever markup it holds: the fence is longer than any in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share * 100:.1f}"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:+.1f}".replace("-", "−")

@@ -3,19 +3,18 @@
 from seedbed.core.records import Candidate
 from seedbed.generator.parse import parse_triples
 from seedbed.generator.recipe import Ask, Assignment, Emit, NoteUnreadable, Screen, as_json
-from seedbed.generator.schemas import triples_schema
+from seedbed.generator.schemas import numbered, triples_schema
 
 
 async def alpaca(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable) -> None:  # noqa: ARG001 - a triple comes whole, so there is nothing to screen
     """Ask once for `triples_per_request` triples of one category."""
-    count = assignment.settings.triples_per_request
+    topics = assignment.topics[: assignment.settings.triples_per_request]
     request = assignment.request(
         "alpaca",
         demonstrations=assignment.demonstrations,
-        schema=triples_schema(count, assignment.topics[:count]),
-        example_json=as_json({"tasks": [shown.triple() for shown in assignment.demonstrations]}),
-        count=count,
-        topics=assignment.topics[:count],
+        schema=triples_schema(topics),
+        example_json=as_json(numbered("task", [shown.triple() for shown in assignment.demonstrations])),
+        topics=topics,
     )
     completion = await ask(request)
     parsed = parse_triples(completion.text, completion.finish_reason)

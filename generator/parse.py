@@ -87,6 +87,7 @@ _LEAKED = re.compile(
 _NUMBERED = re.compile(
     r"^([ \t]*)(?:[*_]*(?:instruction|task)[ \t]*)?(?:\d{1,3}[ \t]*[.):]|[-*•])[*_]*[ \t]+(.*)$", re.IGNORECASE
 )
+_KEY_AND_TEXT = re.compile(r'"\s*:\s*"')
 _YES_NO = re.compile(r"\W*(yes|no|true|false)\b", re.IGNORECASE)
 
 
@@ -193,9 +194,9 @@ def _objects(value: Any, names: Mapping[str, tuple[str, ...]]) -> list[dict[str,
     if isinstance(value, dict):
         if any(_is_row_key(key, inner, names) for key, inner in value.items()):
             return [value]
-        return [found for inner in value.values() if isinstance(inner, list) for found in _objects(inner, names)]
+        return [found for inner in value.values() for found in _objects(inner, names)]
     if isinstance(value, list):
-        return [found for inner in value if isinstance(inner, dict) for found in _objects(inner, names)]
+        return [found for inner in value for found in _objects(inner, names)]
     return []
 
 
@@ -226,7 +227,8 @@ def _instructions_in_json(text: str, finish_reason: FinishReason) -> Parsed[str]
     rows = [cleaned for value in pieces.values for string in _strings(value) if (cleaned := _clean_instruction(string))]
     problems = []
     for broken in pieces.broken:
-        rows += [cleaned for string in _whole_strings(broken) if (cleaned := _clean_instruction(string))]
+        strings = [] if _KEY_AND_TEXT.search(broken) else _whole_strings(broken)
+        rows += [cleaned for string in strings if (cleaned := _clean_instruction(string))]
         problems.append(Problem(_cut_or(Unreadable.BROKEN_JSON, finish_reason), broken))
     if not rows and not problems:
         problems.append(Problem(_cut_or(Unreadable.NOTHING_FOUND, finish_reason), text))
@@ -236,7 +238,9 @@ def _instructions_in_json(text: str, finish_reason: FinishReason) -> Parsed[str]
 def _strings(value: Any) -> list[str]:
     if isinstance(value, dict):
         direct = [text for key, text in value.items() if key.lower() in _INSTRUCTION and isinstance(text, str)]
-        return direct or [text for inner in value.values() if isinstance(inner, list) for text in _strings(inner)]
+        return direct or [
+            text for inner in value.values() if isinstance(inner, list | dict) for text in _strings(inner)
+        ]
     if isinstance(value, list):
         nested = [text for inner in value if isinstance(inner, dict) for text in _strings(inner)]
         return nested or [text for text in value if isinstance(text, str)]

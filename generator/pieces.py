@@ -14,7 +14,7 @@ MAX_FAILED_STARTS = 200
 
 _DECODER = json.JSONDecoder(strict=False)
 _OPENING = re.compile(r"[{\[]")
-_WRAPPER = re.compile(r'^[\s,]*[{\[]\s*(?:"\w+"\s*:\s*\[)?(?=\s*$|\s*[{"])')
+_WRAPPING = re.compile(r'[\s,{}\[\]]*(?:"\w+"\s*:)?[\s{\[]*')
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _FENCE = re.compile(r"```\w*")
@@ -66,8 +66,8 @@ def _scan(text: str, is_wanted: Callable[[Any], bool]) -> JsonPieces:
 
 
 def _keep_broken(gap: str, found: JsonPieces) -> None:
-    rest = _WRAPPER.sub("", _FENCE.sub("", gap))
-    if '"' in rest and rest.strip(' \t\r\n,"[]{}'):
+    rest = _FENCE.sub("", gap)
+    if '"' in rest and not _WRAPPING.fullmatch(rest):
         found.broken.append(gap.strip(" \t\r\n,"))
 
 

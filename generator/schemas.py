@@ -5,24 +5,27 @@ instance is one whose schema names the output first.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _TEXT = {"type": "string"}
 
 
-def triples_schema(count: int, topics: Sequence[str]) -> dict[str, Any]:
-    """An object with exactly `count` tasks, each of which names one of the `topics` before it is written.
+def triples_schema(topics: Sequence[str]) -> dict[str, Any]:
+    """An object with one task for each topic, `task_1` and on, which names its topic before anything else.
 
-    Having to write a topic down first is what makes a small model leave its demonstrations behind.
+    Having to write a topic down first is what makes a small model leave its demonstrations behind; with a list
+    of tasks and a free choice of topic it takes the same one again and again.
     """
-    return _object(
-        tasks=_list(_object(topic=_topic(topics), instruction=_TEXT, input=_TEXT, output=_TEXT), count, count)
+    return _numbered(
+        "task", [_object(topic=_only(topic), instruction=_TEXT, input=_TEXT, output=_TEXT) for topic in topics]
     )
 
 
-def instructions_schema(count: int, topics: Sequence[str]) -> dict[str, Any]:
-    """An object with exactly `count` instructions, each with its topic before it."""
-    return _object(instructions=_list(_object(topic=_topic(topics), instruction=_TEXT), count, count))
+def instructions_schema(topics: Sequence[str]) -> dict[str, Any]:
+    """An object with one instruction for each topic, `instruction_1` and on, each with its topic before it."""
+    return _numbered("instruction", [_object(topic=_only(topic), instruction=_TEXT) for topic in topics])
 
 
 def instances_schema(count: int, *, is_output_first: bool) -> dict[str, Any]:
@@ -31,8 +34,17 @@ def instances_schema(count: int, *, is_output_first: bool) -> dict[str, Any]:
     return _object(instances=_list(instance, 1, count))
 
 
-def _topic(topics: Sequence[str]) -> dict[str, Any]:
-    return {"type": "string", "enum": list(topics)} if topics else _TEXT
+def numbered(name: str, values: Sequence[T]) -> dict[str, T]:
+    """Key values as the schemas do: `name_1` and on."""
+    return {f"{name}_{number}": value for number, value in enumerate(values, 1)}
+
+
+def _numbered(name: str, schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return _object(**numbered(name, schemas))
+
+
+def _only(text: str) -> dict[str, Any]:
+    return {"type": "string", "enum": [text]}
 
 
 def _object(**properties: Any) -> dict[str, Any]:

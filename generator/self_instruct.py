@@ -12,7 +12,7 @@ from seedbed.core.errors import EndpointError
 from seedbed.core.records import Candidate, Proposal, Sampling
 from seedbed.generator.parse import Instance, parse_instances, parse_instructions, parse_yes_no
 from seedbed.generator.recipe import Ask, Assignment, Demonstration, Emit, NoteUnreadable, Screen, StoppedError, as_json
-from seedbed.generator.schemas import instances_schema, instructions_schema
+from seedbed.generator.schemas import instances_schema, instructions_schema, numbered
 
 INSTANCE_DEMONSTRATIONS = 2
 """Whole triples shown when an instance is asked for; more only lengthen the prompt."""
@@ -41,14 +41,13 @@ async def self_instruct(ask: Ask, screen: Screen, assignment: Assignment, emit: 
 
 
 async def _propose(ask: Ask, assignment: Assignment, note: NoteUnreadable) -> list[Proposal]:
-    count = assignment.settings.proposals_per_request
+    topics = assignment.topics[: assignment.settings.proposals_per_request]
     request = assignment.request(
         "propose",
         demonstrations=assignment.demonstrations,
-        schema=instructions_schema(count, assignment.topics[:count]),
-        example_json=as_json({"instructions": [shown.proposal() for shown in assignment.demonstrations]}),
-        count=count,
-        topics=assignment.topics[:count],
+        schema=instructions_schema(topics),
+        example_json=as_json(numbered("instruction", [shown.proposal() for shown in assignment.demonstrations])),
+        topics=topics,
     )
     completion = await ask(request)
     parsed = parse_instructions(completion.text, completion.finish_reason)

@@ -102,6 +102,7 @@ def test_triples_are_read_from_text(text: str) -> None:
 
 BOTH_AS_JSON = {
     "plain": BOTH_IN_JSON,
+    "numbered keys": json.dumps({f"task_{n}": row for n, row in enumerate(json.loads(BOTH_IN_JSON)["tasks"], 1)}),
     "fenced": f"Here you are:\n```json\n{BOTH_IN_JSON}\n```\nAnything else?",
     "a bare list": BOTH_IN_JSON[len('{"tasks": ') : -1],
     "objects one a line": BOTH_IN_JSON[len('{"tasks": [') : -2].replace("}, {", "}\n{"),
@@ -231,6 +232,10 @@ def test_instructions_are_read_from_lists(text: str) -> None:
     [
         ("1. Name a bird.\n2. Write a po", "Write a po"),
         ('{"instructions": ["Name a bird.", "Write a po', '"Name a bird.", "Write a po'),
+        (
+            '{"instruction_1": {"topic": "fowl", "instruction": "Name a bird."}, "instruction_2": {"topic": "verse", "in',
+            '"instruction_2": {"topic": "verse", "in',
+        ),
     ],
 )
 def test_a_list_that_was_cut_loses_its_last_item(text: str, cut: str) -> None:

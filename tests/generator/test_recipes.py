@@ -64,9 +64,9 @@ async def test_an_alpaca_request_shows_its_demonstrations_in_the_form_of_the_ans
     example = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
     schema = request.sampling.json_schema
     assert schema
-    assert list(example) == list(schema["properties"]) == ["tasks"]
-    assert list(example["tasks"][0]) == list(schema["properties"]["tasks"]["items"]["properties"])
-    assert [task["instruction"] for task in example["tasks"]] == [shown.instruction for shown in work.demonstrations]
+    assert list(example) == list(schema["properties"]) == ["task_1", "task_2", "task_3"]
+    assert list(example["task_1"]) == list(schema["properties"]["task_1"]["properties"])
+    assert [task["instruction"] for task in example.values()] == [shown.instruction for shown in work.demonstrations]
     assert all(topic in text for topic in work.topics[: work.settings.triples_per_request])
     assert request.demonstration_ids == tuple(shown.id for shown in work.demonstrations)
 
@@ -196,6 +196,6 @@ async def test_what_was_cut_is_noted_and_what_precedes_it_kept() -> None:
 async def test_a_demonstration_that_looks_like_a_template_is_shown_as_it_is() -> None:
     work = assignment("alpaca", use_json_schema=False)
     shown = type(work.demonstrations[0])("x", "Explain {{ this }} and {% that %}.", "", "It's <b>&</b>.")
-    text = work.request("alpaca", demonstrations=[shown], count=1, topics=["birds"]).messages[0].content
+    text = work.request("alpaca", demonstrations=[shown], topics=["birds"]).messages[0].content
     assert "Explain {{ this }} and {% that %}." in text
     assert "It's <b>&</b>." in text

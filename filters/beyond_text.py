@@ -32,7 +32,7 @@ _MAKE = (
 )
 _END = (
     r"(?=\s*(?:[.,;:?!)]|$)|\s+(?:of|that|which|with|showing|depicting|illustrating|for|about|to|in|on|and|or|from|below|"
-    r"above|using|is|are|was|shown|attached|provided|as|into|at|where)\b)"
+    r"above|using|is|are|was|shown|attached|provided|as|into|at|where|\w+ly)\b)"
 )
 _IMPERATIVE = r"(?:^|[.!?;:]\s+|\b(?:and|then|please|also|to|can you|could you)\s+)"
 _NO_OBJECT = (

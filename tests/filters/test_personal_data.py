@@ -26,6 +26,8 @@ LETTERS = "Zq7Rm2Wk9Tb4Yp6Nx3Vc8Lh5Jd1Gf0Sa"
         "token: ghp_" + LETTERS + "Kw9e",
         "sk_live_" + LETTERS[:24],
         "AIza" + LETTERS + "Kw9",
+        "sk-proj-" + LETTERS + "T3BlbkFJ" + LETTERS,
+        "npm_" + LETTERS + "Kw9e",
         "hf_" + "QwErTyUiOpAsDfGhJkLzXcVbNmQwErTyUi",
         "-----BEGIN RSA PRIVATE KEY-----\n" + (LETTERS * 2 + "\n") * 4 + "-----END RSA PRIVATE KEY-----",
     ],

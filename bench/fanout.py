@@ -284,7 +284,8 @@ def resident_kb() -> float:
 
 
 def open_sockets() -> int:
-    return sum(str(path.readlink()).startswith("socket:") for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return sum(str(link).startswith("socket:") for link in links)
 
 
 def quantile_99(values: list[float]) -> float:

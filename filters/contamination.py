@@ -81,6 +81,10 @@ class ContaminationFilter:
         overlaps = self.index.overlaps(rows)
         return [self._verdict(row, overlap) for row, overlap in zip(rows, overlaps, strict=True)]
 
+    def rules_of(self, rows: Sequence[tuple[str, str, str]]) -> list[Rule]:
+        """Return, for rows of (instruction, input, output), every rule that condemns each."""
+        return [overlap.rules(self._config.coverage) for overlap in self.index.overlaps(rows)]
+
     def warm(self) -> None:
         """Compile the kernels, or load them from their cache."""
         self.index.overlaps([("one", "two", "three")])

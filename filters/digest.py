@@ -1,8 +1,8 @@
 """A reference as hashes: what the rules need of each item, and nothing that can be read back.
 
 Kept of an item: its row, its length in words and letters, a 64-bit hash of all its letters, 32 bits of a hash of its
-first letters, and the 64-bit hashes of its n-grams in order. Who guesses a text can check the guess; nothing else
-leads from the hashes to a text.
+first half or more, 16 bits of one of its first eight letters, and the 64-bit hashes of its n-grams in order. Who
+guesses a text can check the guess; nothing else leads from the hashes to a text.
 """
 
 import hashlib
@@ -44,6 +44,7 @@ class Digest:
     letters: npt.NDArray[np.int32]
     hashes: npt.NDArray[np.uint64]
     anchors: npt.NDArray[np.uint32]
+    gates: npt.NDArray[np.uint16]
     standing: npt.NDArray[np.int32]
     """In how many of the items it stands whole, itself among them."""
     grams: npt.NDArray[np.uint64]
@@ -94,6 +95,7 @@ def digest_of(reference: Reference, gram: int = GRAM_WORDS) -> Digest:
         letters=np.zeros(count, dtype=np.int32),
         hashes=np.zeros(count, dtype=np.uint64),
         anchors=np.zeros(count, dtype=np.uint32),
+        gates=np.zeros(count, dtype=np.uint16),
         grams=np.empty(len(buffer) + 1, dtype=np.uint64),
     )
     codes, powers = kernels.letter_codes(), kernels.letter_powers(longest)
@@ -108,6 +110,7 @@ def digest_of(reference: Reference, gram: int = GRAM_WORDS) -> Digest:
         letters=made.letters[kept],
         hashes=made.hashes[kept],
         anchors=made.anchors[kept],
+        gates=made.gates[kept],
         standing=_standing([texts[item] for item in kept], made, kept),
         grams=made.grams[:total][np.repeat(is_kept, grams)],
         gram=gram,
@@ -124,7 +127,8 @@ def _standing(texts: Sequence[bytes], made: "Made", kept: npt.NDArray[np.intp]) 
     """Count in how many of the texts each of them stands whole."""
     from seedbed.filters import overlap_kernels as kernels
 
-    items = items_of(made.letters[kept].astype(np.int64), made.hashes[kept], made.anchors[kept].astype(np.uint64))
+    letters = made.letters[kept].astype(np.int64)
+    items = items_of(letters, made.hashes[kept], made.anchors[kept], made.gates[kept], letters > 0)
     counts = np.zeros(len(kept), dtype=np.int32)
     kernels.count_standing(items, *joined(texts), np.empty(len(kept) + 1, np.int32), counts)
     return counts

@@ -48,16 +48,26 @@ def lookup_of(
 
 
 def items_of(
-    letters: npt.NDArray[np.int64], hashes: npt.NDArray[np.uint64], anchors: npt.NDArray[np.uint64]
+    letters: npt.NDArray[np.int64],
+    hashes: npt.NDArray[np.uint64],
+    anchors: npt.NDArray[np.uint32],
+    gates: npt.NDArray[np.uint16],
+    is_wanted: npt.NDArray[np.bool_],
 ) -> kernels.Items:
-    """Build the table of items by their first letters."""
-    keys = anchors * np.uint64(0x9E3779B97F4A7C15)  # as `overlap_kernels.anchor_key`
+    """Build the table of items by their first letters, of those that are wanted."""
+    numbers = np.flatnonzero(is_wanted).astype(np.int32)
+    keys = anchors[numbers].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # as `overlap_kernels.anchor_key`
+    bits = np.uint32(1) << np.floor(np.log2(np.maximum(letters, 1))).astype(np.uint32)
+    is_gated = is_wanted & (letters >= kernels.GATE_LETTERS)
+    levels = np.zeros(1 << 16, dtype=np.uint32)
+    np.bitwise_or.at(levels, gates[is_gated], bits[is_gated])
     return kernels.Items(
-        anchors=lookup_of(keys, np.arange(len(keys), dtype=np.int32)),
+        anchors=lookup_of(keys, numbers),
         letters=letters,
         hashes=hashes,
-        levels=np.unique(1 << np.floor(np.log2(np.maximum(letters, 1))).astype(np.int64)),
-        powers=kernels.letter_powers(int(letters.max(initial=1))),
+        levels=levels,
+        short_levels=np.bitwise_or.reduce(bits[is_wanted & ~is_gated], initial=np.uint32(0)),
+        powers=kernels.letter_powers(int(letters.max(initial=kernels.GATE_LETTERS))),
         codes=kernels.letter_codes(),
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from seedbed.filters import overlap_kernels as kernels
 from seedbed.filters.digest import Digest
 from seedbed.filters.lookup import items_of, joined, lookup_of, together
 from seedbed.filters.normal_form import normal_text, normal_words
+
+Kind: TypeAlias = Literal["distinctive", "boilerplate", "short"]
 
 
 class Rule(IntFlag):
@@ -65,6 +68,7 @@ class OverlapIndex:
         self._digests = digests
         self._firsts = np.cumsum([0, *(len(digest) for digest in digests)])
         self._index = _index_of(digests, config)
+        self._words = together([digest.words for digest in digests], np.int64)
         items, grams = int(self._firsts[-1]), len(self._index.grams.keys)
         self._marks = kernels.Marks(
             np.full(grams + 1, -1, np.int64), np.full(items + 1, -1, np.int64), np.empty(items + 1, np.int32)
@@ -80,9 +84,16 @@ class OverlapIndex:
         digest = self._digests[place]
         return f"{digest.name}/{digest.rows[item - self._firsts[place]]}"
 
-    def can_be_embedded(self, item: int) -> bool:
-        """Say whether an item condemns a text it stands in, and not only a field it equals."""
-        return bool(self._index.can_be_embedded[item])
+    def kind_of(self, text: str) -> Kind:
+        """Say how an item counts that equals a text, `short` where none does."""
+        item = int(self.find([(text, "", "")], Rule.EQUAL_ITEM).equal[0])
+        if item < 0 or self._words[item] < self._config.min_item_words:
+            return "short"
+        first, last = self._index.gram_bounds[item], self._index.gram_bounds[item + 1]
+        ids = self._index.gram_ids[first:last]
+        has_distinctive = bool((self._index.grams.offsets[ids + 1] > self._index.grams.offsets[ids]).any())
+        is_boilerplate = not self._index.can_be_embedded[item] or (len(ids) > 0 and not has_distinctive)
+        return "boilerplate" if is_boilerplate else "distinctive"
 
     def overlaps(self, rows: Sequence[tuple[str, str, str]], rules: Rule = ALL_RULES) -> list[Overlap]:
         """Apply rules to rows of (instruction, input, output), many at a time."""
@@ -146,7 +157,9 @@ def _index_of(digests: Sequence[Digest], config: ContaminationConfig) -> kernels
         items=items_of(
             together([digest.letters for digest in digests], np.int64),
             hashes,
-            together([digest.anchors for digest in digests], np.uint64),
+            together([digest.anchors for digest in digests], np.uint32),
+            together([digest.gates for digest in digests], np.uint16),
+            words >= config.min_item_words,
         ),
         whole=lookup_of(hashes, numbers),
         can_be_embedded=((words >= config.min_item_words) & (standing <= most)).astype(np.uint8),

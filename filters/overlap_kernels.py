@@ -16,12 +16,16 @@ import numpy.typing as npt
 
 from seedbed.filters.compiled import kernel
 
+U32: type[np.uint32] = np.uint32
 U64: type[np.uint64] = np.uint64
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Ids: TypeAlias = npt.NDArray[np.int32]
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Shares: TypeAlias = npt.NDArray[np.float64]
+
+GATE_LETTERS = 8
+"""Letters of an item's beginning that are looked at first."""
 
 _LETTER_BASE = U64(0x9E3779B97F4A7C15)
 _WORD_BASE = U64(0xD1342543DE82EF95)
@@ -60,6 +64,8 @@ class Scratch(NamedTuple):
     """The hash of the n-gram that begins at each word."""
     ids: Ids
     """Which of the index's n-grams that is; -1 for none."""
+    gates: npt.NDArray[np.uint32]
+    """The lengths of anchors that may begin at each word, as bits."""
 
 
 @kernel
@@ -197,8 +203,10 @@ class Items(NamedTuple):
     """Hash of an item's first letters, as many as the greatest power of two that fits → items."""
     letters: Ints
     hashes: Hashes
-    levels: Ints
-    """The lengths of anchors that are in use, ascending."""
+    levels: npt.NDArray[np.uint32]
+    """For each gate (16 bits of a hash of the first eight letters), the lengths of the anchors behind it, as bits."""
+    short_levels: np.uint32
+    """The lengths of anchors under eight letters that are in use, as bits."""
     powers: Hashes
     codes: Hashes
 
@@ -269,25 +277,43 @@ def anchor_key(anchor: np.uint64) -> np.uint64:
 
 
 @kernel
-def items_at(items: Items, scratch: Scratch, word: int, end: int, met: Ids) -> int:
-    """List the items that stand whole in the text from a word on, ending where a word ends; return their number."""
+def open_gates(items: Items, scratch: Scratch, count: int, gates: npt.NDArray[np.uint32]) -> None:
+    """Write, for each word, the lengths of anchors that may begin there, as bits."""
+    letters, starts, levels, powers = scratch.letters, scratch.starts, items.levels, items.powers
+    end = starts[count] - GATE_LETTERS
+    for word in range(count):
+        gates[word] = items.short_levels
+        if starts[word] <= end:
+            gates[word] |= levels[stretch_hash(letters, powers, starts[word], GATE_LETTERS) >> U64(48)]
+
+
+@kernel
+def items_at(items: Items, scratch: Scratch, begin: int, end: int, levels: np.uint32, met: Ids) -> int:
+    """List the items that stand whole in the text from a letter on, ending where a word ends; return their number."""
     count = 0
-    begin = scratch.starts[word]
-    for level in items.levels:
-        if begin + level > end:
-            break
-        anchor = stretch_hash(scratch.letters, items.powers, begin, level)
-        number = number_of(items.anchors, anchor_key(anchor))
-        if number < 0:
+    length = 1
+    while levels > U32(0) and begin + length <= end:
+        if levels & U32(1):
+            anchor = anchor_key(stretch_hash(scratch.letters, items.powers, begin, length))
+            number = number_of(items.anchors, anchor)
+            if number >= 0:
+                count = _whole_items(items, scratch, begin, end, number, count, met)
+        levels = U32(levels >> U32(1))
+        length *= 2
+    return count
+
+
+@kernel
+def _whole_items(items: Items, scratch: Scratch, begin: int, end: int, number: int, count: int, met: Ids) -> int:
+    """List the items of one anchor that stand whole here after the `count` listed already."""
+    for place in range(items.anchors.offsets[number], items.anchors.offsets[number + 1]):
+        item = items.anchors.values[place]
+        length = items.letters[item]
+        if begin + length > end or scratch.is_start[begin + length] == 0:
             continue
-        for place in range(items.anchors.offsets[number], items.anchors.offsets[number + 1]):
-            item = items.anchors.values[place]
-            length = items.letters[item]
-            if begin + length > end or scratch.is_start[begin + length] == 0:
-                continue
-            if stretch_hash(scratch.letters, items.powers, begin, length) == items.hashes[item]:
-                met[count] = item
-                count += 1
+        if stretch_hash(scratch.letters, items.powers, begin, length) == items.hashes[item]:
+            met[count] = item
+            count += 1
     return count
 
 
@@ -295,8 +321,12 @@ def items_at(items: Items, scratch: Scratch, word: int, end: int, met: Ids) -> i
 def find_embedded(index: Index, scratch: Scratch, count: int, met: Ids, row: int, found: Found) -> None:
     """Find the longest item that may be embedded and stands whole in the text."""
     longest = 0
+    open_gates(index.items, scratch, count, scratch.gates)
     for word in range(count):
-        for number in range(items_at(index.items, scratch, word, scratch.starts[count], met)):
+        if scratch.gates[word] == U32(0):
+            continue
+        begin, end = scratch.starts[word], scratch.starts[count]
+        for number in range(items_at(index.items, scratch, begin, end, scratch.gates[word], met)):
             item = met[number]
             if index.can_be_embedded[item] and index.items.letters[item] > longest:
                 longest = index.items.letters[item]
@@ -384,7 +414,7 @@ def new_scratch(length: int) -> Scratch:
     letters, starts = np.zeros(length + 2, np.uint64), np.zeros(words, np.int64)
     is_start = np.zeros(length + 2, np.uint8)
     hashes, grams, ids = np.empty(words, np.uint64), np.empty(words, np.uint64), np.empty(words, np.int32)
-    return Scratch(letters, starts, is_start, hashes, grams, ids)
+    return Scratch(letters, starts, is_start, hashes, grams, ids, np.empty(words, np.uint32))
 
 
 @kernel
@@ -429,6 +459,7 @@ class Made(NamedTuple):
     letters: Ids
     hashes: Hashes
     anchors: npt.NDArray[np.uint32]
+    gates: npt.NDArray[np.uint16]
     grams: Hashes
 
 
@@ -451,6 +482,8 @@ def read_items(buffer: Bytes, bounds: Ints, codes: Hashes, powers: Hashes, gram:
         if letters > 0:
             made.hashes[item] = stretch_hash(scratch.letters, powers, 0, letters)
             made.anchors[item] = np.uint32(stretch_hash(scratch.letters, powers, 0, level) >> U64(32))
+        if letters >= GATE_LETTERS:
+            made.gates[item] = np.uint16(stretch_hash(scratch.letters, powers, 0, GATE_LETTERS) >> U64(48))
         total += hash_grams(scratch.words, count, gram, made.grams[total:])
     return total
 
@@ -466,8 +499,10 @@ def count_standing(items: Items, buffer: Bytes, bounds: Ints, met: Ids, counts: 
     for row in range(len(bounds) - 1):
         scratch.starts[0] = 0
         count = read_words(buffer, bounds[row], bounds[row + 1], items.codes, 0, scratch)
+        open_gates(items, scratch, count, scratch.gates)
         for word in range(count):
-            for number in range(items_at(items, scratch, word, scratch.starts[count], met)):
+            begin, end = scratch.starts[word], scratch.starts[count]
+            for number in range(items_at(items, scratch, begin, end, scratch.gates[word], met)):
                 item = met[number]
                 if last[item] != row:
                     last[item] = row

@@ -27,12 +27,10 @@ LABEL_ROWS = 10
 """A short value in more rows than this is a label."""
 SUFFIXES = (".txt", ".md", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
-_NOT_ITEMS = frozenset(
-    ("id", "ids", "key", "index", "idx", "uuid", "guid", "hash", "number", "row", "label", "labels", "answer")
-    + ("answers", "answer_key", "answerkey", "target", "targets", "gold", "choice", "choices", "option", "options")
-    + ("category", "categories", "subject", "topic", "type", "source", "split", "language", "lang", "difficulty")
-    + ("level", "entry_point", "role", "focus", "note")
-)
+_IDS = ("id", "ids", "key", "index", "idx", "uuid", "guid", "hash", "number", "row")
+_LABELS = ("label", "labels", "category", "categories", "subject", "topic", "type", "source", "split", "role", "focus")
+_ANSWERS = ("answer", "answers", "answer_key", "target", "targets", "gold", "choice", "choices", "option", "options")
+_NOT_ITEMS = frozenset((*_IDS, *_LABELS, *_ANSWERS, "language", "lang", "difficulty", "level", "entry_point", "note"))
 
 
 @dataclass(frozen=True, slots=True)

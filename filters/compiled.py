@@ -36,11 +36,12 @@ def _compiled(function: _Function, options: dict[str, Any]) -> _Function:
     folder = cache_folder()
     if folder is None:
         return cast("_Function", numba.njit(**options)(function))
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder)  # read when a function is decorated
+    config: Any = numba.config
+    before, config.CACHE_DIR = config.CACHE_DIR, str(folder)  # read when a function is decorated
     try:
         return cast("_Function", numba.njit(cache=True, **options)(function))
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @cache

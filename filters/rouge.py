@@ -3,8 +3,14 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from zipfile import BadZipFile
 
+import numpy as np
+
+from seedbed.core.errors import InputError, MissingFileError
+from seedbed.core.files import replacing
 from seedbed.core.text import rouge_words, words
 
 Operator = Literal[">", ">="]
@@ -52,6 +58,7 @@ class RougeIndex:
         self.threshold = threshold
         self.operator: Operator = operator
         self.floor = min(floor, threshold)
+        self.tokenizer: Tokenizer = tokenizer
         self._tokenize = words if tokenizer == "words" else rouge_words
         self._store = RougeStore(Bar(threshold, operator == ">"), Bar(self.floor, is_strict=False))
         self._confirmed = 0
@@ -162,6 +169,36 @@ class RougeIndex:
         if entry < 0:
             raise KeyError(key)
         return [word.decode() for word in self._store.words_of(entry)]
+
+    def save(self, path: Path) -> None:
+        """Write all entries to an `.npz` file, atomically; tentative ones are confirmed. `read` makes an index of it."""
+        arrays: dict[str, Any] = self._store.arrays()
+        self._confirmed = self._store.entry_count
+        with replacing(path) as stream:
+            np.savez(stream, settings=np.array(self._settings()), **arrays)
+
+    @classmethod
+    def read(cls, path: Path) -> "RougeIndex":
+        """Return the index that `save` wrote.
+
+        Raises:
+            MissingFileError: There is no such file.
+            InputError: It is no such file, or not whole.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                threshold, operator, tokenizer, floor = arrays["settings"].tolist()
+                index = cls(threshold=float(threshold), operator=operator, tokenizer=tokenizer, floor=float(floor))
+                index._store.restore(arrays)
+        except FileNotFoundError as error:
+            raise MissingFileError(f"there is no index {path}") from error
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise InputError(f"{path} is no whole ROUGE index ({error}); remove it, it is rebuilt") from error
+        index._confirmed = index._store.entry_count
+        return index
+
+    def _settings(self) -> list[str]:
+        return [repr(self.threshold), self.operator, self.tokenizer, repr(self.floor)]
 
     def _search(
         self,

@@ -1,7 +1,7 @@
 """The arrays behind a `RougeIndex`: they grow here, and kernels read and write them."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from seedbed.filters import lcs_kernels, posting_kernels, search_kernels
 from seedbed.filters.lcs_kernels import Rule
 from seedbed.filters.posting_kernels import Entries, Lists, Packed
-from seedbed.filters.rouge import Bar, f_measure
+from seedbed.filters.rouge import Bar
 from seedbed.filters.vocabulary import Vocabulary, grown
 from seedbed.filters.word_kernels import Bytes, Int64s, Uint32s
 
@@ -188,28 +188,48 @@ class RougeStore:
         classes = np.zeros(self.entry_count, np.uint8)
         count = search_kernels.scan_bounds(self._vocabulary.strings, self._entries, self._lists, letters, room, classes)
         classes[list(excluded)] = 0
-        return self._nearest_by_class(room.words[:count], classes, k) if k > 0 else []
+        held, lcs = np.empty(max(0, min(k, self.entry_count)), np.int64), np.empty(max(0, k), np.int64)
+        if not count or not len(held):
+            return []
+        found = held[: search_kernels.rank_entries(self._entries, room.words[:count], classes, held, lcs)]
+        lengths = self._entries.starts[found + 1] - self._entries.starts[found]
+        return [
+            [entry, n, length, count]
+            for entry, n, length in zip(found.tolist(), lcs.tolist(), lengths.tolist(), strict=False)
+        ]
 
-    def _nearest_by_class(self, words: Uint32s, classes: npt.NDArray[np.uint8], k: int) -> list[list[int]]:
-        """Compare entries from the class of the highest bounds down, until no bound reaches the k-th best."""
-        found: list[tuple[float, int, list[int]]] = []
-        present = np.bincount(classes, minlength=256)
-        for number in range(255, 0, -1):
-            if len(found) == k and found[-1][0] > (number + 1) / 255:
-                break
-            if not present[number]:
-                continue
-            chosen = np.flatnonzero(classes == number)
-            found = nearest_of(found + self._compared(words, chosen), k)
-        return [row for _, _, row in found]
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return what `restore` needs, without the dead."""
+        self.rebuild()
+        count, words, keys = self.entry_count, self._vocabulary.strings, self._keys.strings
+        starts = self._entries.starts[: count + 1]
+        return {
+            "starts": starts,
+            "words": self._entries.words[: starts[-1]],
+            "keys": keys.content[: keys.starts[count]],
+            "key_starts": keys.starts[: count + 1],
+            "vocabulary": words.content[: words.starts[len(self._vocabulary)]],
+            "vocabulary_starts": words.starts[: len(self._vocabulary) + 1],
+        }
 
-    def _compared(self, words: Uint32s, chosen: Int64s) -> list[tuple[float, int, list[int]]]:
-        lcs = np.empty(len(chosen), np.int64)
-        search_kernels.compare_all(self._entries, words, chosen, lcs)
-        lengths = self._entries.starts[chosen + 1] - self._entries.starts[chosen]
-        count = len(words)
-        rows = zip(chosen.tolist(), lcs.tolist(), lengths.tolist(), strict=True)
-        return [(f_measure(n, count, m), entry, [entry, n, m, count]) for entry, n, m in rows if n]
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Replace all there is by what `arrays` returned."""
+        self._clear()
+        starts = arrays["starts"]
+        count = len(starts) - 1
+        longest = int(np.diff(starts).max(initial=0))
+        self._entries = Entries(
+            starts,
+            arrays["words"],
+            np.ones(count, np.uint8),
+            np.zeros(count, np.uint32),
+            np.zeros(count, np.uint64),
+            np.array([count, 0, longest], np.int64),
+        )
+        self._keys = Vocabulary.of(arrays["keys"], arrays["key_starts"])
+        self._vocabulary = Vocabulary.of(arrays["vocabulary"], arrays["vocabulary_starts"])
+        self._fit_lists()
+        self.rebuild()
 
     def _reserve(self, keys: Sequence[bytes], texts: Sequence[bytes]) -> None:
         """Make room for texts and the numbers of their words."""
@@ -302,7 +322,8 @@ class RougeStore:
         self._entries = Entries(
             starts, words, np.ones(left, np.uint8), np.zeros(left, np.uint32), np.zeros(left, np.uint64), counts
         )
-        self._keys = self._keys.of(np.flatnonzero(alive))
+        keys = self._keys.strings
+        self._keys = Vocabulary.of(keys.content, keys.starts, np.flatnonzero(alive))
         self._dead = 0
 
 
@@ -326,11 +347,6 @@ def joined(texts: Sequence[bytes]) -> Joined:
     """Return texts one after another, and where each ends."""
     letters = np.frombuffer(b"".join(texts), np.uint8)
     return Joined(letters, np.cumsum([len(text) for text in texts], dtype=np.int64))
-
-
-def nearest_of(found: list[tuple[float, int, list[int]]], k: int) -> list[tuple[float, int, list[int]]]:
-    """Return the k best, the earliest among equals."""
-    return sorted(found, key=lambda row: (-row[0], row[1]))[:k]
 
 
 def _empty_lists(rank: Uint32s) -> Lists:

@@ -6,6 +6,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from seedbed.filters.compiled import inlined, kernel
 from seedbed.filters.lcs_kernels import (
@@ -191,13 +192,56 @@ def scan_bounds(strings: Strings, entries: Entries, lists: Lists, letters: Bytes
 
 
 @kernel
-def compare_all(entries: Entries, words: Uint32s, chosen: Int64s, lcs: Int64s) -> None:
-    """Write the LCS length of a text with each of the chosen entries."""
-    masks = masks_for(len(words))
+def rank_entries(entries: Entries, words: Uint32s, classes: Bytes, found: Int64s, lcs: Int64s) -> int:
+    """Write the best entries and their LCS lengths, best first, and return how many they are.
+
+    Entries are compared from the class of the highest bounds down, until no bound reaches the worst one held.
+    """
+    masks, count, held = masks_for(len(words)), len(words), 0
     set_masks(masks, words)
-    for place in range(len(chosen)):
-        begin, end = entries.starts[chosen[place]], entries.starts[chosen[place] + 1]
-        lcs[place] = lcs_length(masks, len(words), entries.words[begin:end])
+    order, scores = _by_class(classes), np.zeros(len(found), np.float64)
+    for entry in order:
+        if held == len(found) and scores[held - 1] > (classes[entry] + 1) / 255:
+            break
+        other = entries.words[entries.starts[entry] : entries.starts[entry + 1]]
+        length = lcs_length(masks, count, other)
+        score = f_measure(length, count, len(other))
+        if length > 0:
+            held = _hold(found, lcs, scores, held, entry, length, score)
+    return held
+
+
+@kernel
+def _by_class(classes: Bytes) -> Int64s:
+    """Return the entries of all classes but 0, the highest first."""
+    starts = np.zeros(257, np.int64)
+    for number in classes:
+        starts[256 - np.int64(number)] += 1
+    starts = np.cumsum(starts)
+    order = np.empty(starts[255], np.int64)
+    for entry in range(len(classes)):
+        number = np.int64(classes[entry])
+        if number > 0:
+            order[starts[255 - number]] = entry
+            starts[255 - number] += 1
+    return order
+
+
+@inlined
+def _hold(
+    found: Int64s, lcs: Int64s, scores: npt.NDArray[np.float64], held: int, entry: int, length: int, score: float
+) -> int:
+    """Put an entry into its place among the best, and return how many are held."""
+    at = held
+    while at > 0 and (score > scores[at - 1] or (score == scores[at - 1] and entry < found[at - 1])):
+        at -= 1
+    if at == len(found):
+        return held
+    held = min(held + 1, len(found))
+    for place in range(held - 1, at, -1):
+        found[place], lcs[place], scores[place] = found[place - 1], lcs[place - 1], scores[place - 1]
+    found[at], lcs[at], scores[at] = entry, length, score
+    return held
 
 
 @kernel

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.filters.word_kernels import Strings, append, find, hash_of, rehash
+from seedbed.filters.word_kernels import Bytes, Int64s, Strings, append, append_all, find, hash_of, rehash
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -58,14 +58,14 @@ class Vocabulary:
         letters = np.frombuffer(content, np.uint8)
         return int(find(self.strings, letters, 0, len(letters), hash_of(letters, 0, len(letters))))
 
-    def of(self, numbers: npt.NDArray[np.int64]) -> "Vocabulary":
-        """Return a vocabulary of these strings alone, numbered in this order."""
-        other = Vocabulary()
-        starts = self.strings.starts
-        other.reserve(len(numbers), int((starts[numbers + 1] - starts[numbers]).sum()))
-        for number in numbers.tolist():
-            other.add(self[number])
-        return other
+    @classmethod
+    def of(cls, letters: Bytes, starts: Int64s, numbers: Int64s | None = None) -> "Vocabulary":
+        """Number strings that lie one after another, all or those given by number, in that order."""
+        chosen = np.arange(len(starts) - 1) if numbers is None else numbers
+        vocabulary = cls()
+        vocabulary.reserve(len(chosen), int((starts[chosen + 1] - starts[chosen]).sum()))
+        append_all(vocabulary.strings, letters, starts, chosen)
+        return vocabulary
 
     def __getitem__(self, number: int) -> bytes:
         begin, end = self.strings.starts[number : number + 2]

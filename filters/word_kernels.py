@@ -178,6 +178,14 @@ def append(strings: Strings, letters: Bytes, begin: int, end: int, hashed: np.ui
     return number
 
 
+@kernel
+def append_all(strings: Strings, letters: Bytes, starts: Int64s, numbers: Int64s) -> None:
+    """Number strings of another collection, in the order given; there must be room."""
+    for number in numbers:
+        begin, end = starts[number], starts[number + 1]
+        append(strings, letters, begin, end, hash_of(letters, begin, end))
+
+
 @inlined
 def cell_of(strings: Strings, letters: Bytes, begin: int, end: int, hashed: np.uint32) -> int:
     """Return the cell of the table that holds letters[begin:end], or the empty one where it belongs."""

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-PRIOR_ACCEPTANCE = 0.4
-"""Share of the rows asked for that is accepted, before anything is known (measured with a 0.5B model)."""
+PRIOR_ACCEPTANCE = 0.7
+"""Share of the rows asked for that is accepted, before anything is known: 27 of 39 with a 0.5B model and an empty
+pool. Too high a guess only lets less run at once at first; too low a one asks and pays for more than is wanted."""
 
 PRIOR_WEIGHT = 3.0
 """Assignments that the prior counts for."""

@@ -16,6 +16,7 @@ from seedbed.core.errors import (
 )
 from seedbed.core.records import Candidate, Completion, Decision, Request
 from seedbed.generator.counters import Ended
+from seedbed.generator.engine import RAMP_START
 from tests.generator.parts import Workbench, completion, make_plan, triples
 
 pytestmark = pytest.mark.anyio
@@ -69,9 +70,9 @@ async def test_no_more_is_asked_than_is_expected_to_bring_what_is_missing() -> N
 
     engine = bench.engine(GenerationConfig(recipes={"alpaca": 1.0}, concurrency=1000), ask=slow)
     outcome = await engine.run(lambda: len(bench.accepted) >= 60, lambda: 60 - len(bench.accepted))
-    # All triples are accepted, so 20 requests suffice; before that is known, 0.4 of them are expected.
-    assert outcome.counters.requests <= 50
-    assert most <= 50
+    # All triples are accepted, so 20 requests suffice; before that is known, 0.7 of them are expected.
+    assert 20 <= outcome.counters.requests <= 29
+    assert most <= 29
 
 
 async def test_candidates_are_decided_in_batches_of_at_most_256() -> None:
@@ -199,11 +200,14 @@ async def test_an_instruction_that_is_not_novel_costs_no_instance() -> None:
     assert not any("stale" in text for text in asked)
 
 
-async def test_two_runs_under_one_seed_ask_the_same() -> None:
+async def test_two_runs_under_one_seed_begin_alike() -> None:
+    """Later requests also depend on what was decided before they were planned, and so on time."""
+
     async def asked() -> list[tuple[str, str, str]]:
         bench = three_new_triples()
         await bench.engine(GenerationConfig(recipes={"alpaca": 1.0}, seed=7)).run(lambda: len(bench.accepted) >= 30)
-        return [(request.id, request.purpose, request.messages[0].content) for request in bench.requests.values()]
+        requests = [*bench.requests.values()][:RAMP_START]
+        return [(request.id, request.purpose, request.messages[0].content) for request in requests]
 
     assert await asked() == await asked()
 

@@ -233,7 +233,7 @@ def test_instructions_are_read_from_lists(text: str) -> None:
         ("1. Name a bird.\n2. Write a po", "Write a po"),
         ('{"instructions": ["Name a bird.", "Write a po', '"Name a bird.", "Write a po'),
         (
-            '{"instruction_1": {"topic": "fowl", "instruction": "Name a bird."}, "instruction_2": {"topic": "verse", "in',
+            '{"instruction_1": {"topic": "b", "instruction": "Name a bird."}, "instruction_2": {"topic": "verse", "in',
             '"instruction_2": {"topic": "verse", "in',
         ),
     ],

@@ -71,7 +71,7 @@ class AiohttpEndpoint:
         limit = self._config.max_response_bytes
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.content.iter_any():
+        while chunk := await response.content.readany():
             size += len(chunk)
             if size > limit:
                 response.close()

@@ -127,11 +127,13 @@ class Fleet:
             self._events.emit("endpoint.answered_again", endpoint=sent.lane.name)
 
     def _failed(self, sent: Try, error: EndpointError) -> None:
-        now = self._clock()
+        lane, limit = sent.lane, sent.lane.limit.value
         if not isinstance(error, EndpointThrottledError):
             self._queue.failed()
-        if sent.lane.failed(sent, error, now):
-            self._events.emit("endpoint.opened", endpoint=sent.lane.name, reason=str(error))
+        if lane.failed(sent, error, self._clock()):
+            self._events.emit("endpoint.opened", endpoint=lane.name, reason=str(error))
+        if lane.limit.value < limit:
+            self._events.emit("endpoint.slowed", endpoint=lane.name, limit=lane.limit.value, reason=str(error))
 
     def _raise_if_final(self, error: EndpointError, failures: int, throttles: int) -> None:
         if isinstance(error, EndpointRejectedError):

@@ -48,8 +48,10 @@ class ConcurrencyLimit:
         return self._doubled_at + SLOW_START_STEP_S if is_waiting else math.inf
 
     def succeeded(self, in_flight: int) -> None:
-        """Count an answer; `in_flight` is the number with it."""
+        """Count an answer; `in_flight` is the number with it. From the least limit it is slow start again."""
         is_used = in_flight >= self._limit * 0.8
+        if self._limit < 2 <= self._ceiling:  # it was throttled down to nothing, and is back
+            self._is_slow_start = True
         if is_used and not self._is_slow_start and not self.follows_queue:
             self._raise_to(self._limit + max(GROWTH, 1 / self._limit))
 

@@ -42,6 +42,12 @@ _VLLM_ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
 }
 """Defaults; the process environment and `environment` of the config come before them."""
+_VLLM_CPU_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+}
+"""More of them, for a machine without an NVIDIA GPU; the first is GiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +171,8 @@ def launch_of(config: EndpointConfig, weights: Weights, port: int = 0) -> Launch
     port = port or _free_port()
     if config.managed == "llama.cpp":
         return Launch("llama.cpp", _llamacpp_command(config, weights, port), port, config.environment)
-    environment = {key: value for key, value in _VLLM_ENVIRONMENT.items() if key not in os.environ}
+    defaults = _VLLM_ENVIRONMENT | ({} if Path("/dev/nvidiactl").exists() else _VLLM_CPU_ENVIRONMENT)
+    environment = {key: value for key, value in defaults.items() if key not in os.environ}
     return Launch("vllm", _vllm_command(config, weights, port), port, environment | config.environment)
 
 

@@ -346,12 +346,13 @@ def test_256_callers_at_a_server_of_64_places_lose_nothing() -> None:
             await anyio.sleep(2)
             return make_completion(request)
 
-        server = Behaving(behave)
-        async with fleet_of(server, max_in_flight=1024) as fleet:
+        server, told = Behaving(behave), list[Event]()
+        async with fleet_of(server, max_in_flight=1024, told=told) as fleet:
             ended = await ask_all(fleet, [make_request() for _ in range(4096)], concurrency=256)
             state = fleet.snapshot()["local"]
         assert all(isinstance(end, Completion) for end in ended.values())
         assert state.limit_reason == "throttled"
+        assert {event.kind for event in told} == {"endpoint.slowed"}
         assert 32 <= state.limit <= 80
 
     run_virtually(main)

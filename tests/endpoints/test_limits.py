@@ -66,6 +66,17 @@ def test_the_limit_never_falls_below_one() -> None:
     assert limit.value == 1
 
 
+def test_a_limit_that_was_throttled_to_nothing_starts_slowly_again() -> None:
+    limit = opened_limit(64)
+    for second in range(30):
+        limit.throttled(sent_at=float(second), now=float(second), in_flight=limit.value)
+    assert limit.value == 1
+    limit.succeeded(in_flight=1)
+    for quarter in range(1, 5):
+        limit.tick(40 + quarter / 4, in_flight=limit.value)
+    assert limit.value >= 16
+
+
 def test_a_full_server_queue_takes_the_limit_down_to_what_it_can_use() -> None:
     limit = opened_limit(1024)
     limit.queue_seen(running=256, waiting=256, in_flight=512)

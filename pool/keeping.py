@@ -91,16 +91,16 @@ def end_attempt(attempt: Attempt, state: RunState, error: str, now: float) -> Wr
 
 
 def add_adapter(adapter: Adapter) -> Write[None]:
-    """Store a new adapter; an id that is taken is an error."""
-    values = {
-        "id": adapter.id,
-        "round": adapter.round,
-        "record": as_json(adapter),
-        "created_at": adapter.created_at,
-    }
+    """Store a new adapter. The same again changes nothing, so a run that is taken up after a crash may repeat it."""
+    table, record = schema.adapters, as_json(adapter)
+    values = {"id": adapter.id, "round": adapter.round, "record": record, "created_at": adapter.created_at}
 
     def run(transaction: Transaction) -> None:
-        transaction.execute(schema.adapters.insert().values(values))
+        stored = transaction.execute(select(table.c.record).where(table.c.id == adapter.id)).scalar_one_or_none()
+        if stored is None:
+            transaction.execute(table.insert().values(values))
+        elif stored != record:
+            raise PoolError(f"there is another adapter {adapter.id} in the pool: update it, or choose another id")
 
     return Write(run)
 
@@ -118,11 +118,14 @@ def update_adapter(adapter: Adapter) -> Write[None]:
 
 
 def add_report(report: EvalReport) -> Write[None]:
-    """Store an evaluation report."""
-    values = {"adapter_id": report.adapter_id, "record": as_json(report), "created_at": report.created_at}
+    """Store an evaluation report. The same again changes nothing."""
+    table, record = schema.reports, as_json(report)
+    values = {"adapter_id": report.adapter_id, "record": record, "created_at": report.created_at}
 
     def run(transaction: Transaction) -> None:
-        transaction.execute(schema.reports.insert().values(values))
+        same = select(table.c.number).where(table.c.adapter_id == report.adapter_id, table.c.record == record)
+        if transaction.execute(same).first() is None:
+            transaction.execute(table.insert().values(values))
 
     return Write(run)
 

@@ -107,7 +107,11 @@ class Pool:
             held.close()
             raise
         pool._release = held.close
-        pool._write(keeping.name_pool())
+        try:
+            pool._write(keeping.name_pool())
+        except BaseException:
+            pool.close()
+            raise
         return pool
 
     def close(self) -> None:
@@ -302,6 +306,7 @@ class Pool:
         return self._read(reads.attempts, round)
 
     def add_adapter(self, adapter: Adapter) -> None:
+        """Store a new adapter; storing the same again changes nothing, another one of its id is refused."""
         self._write(keeping.add_adapter(adapter))
 
     def update_adapter(self, adapter: Adapter) -> None:
@@ -313,6 +318,7 @@ class Pool:
         return self._read(reads.adapters)
 
     def add_report(self, report: EvalReport) -> None:
+        """Store an evaluation report; storing the same again changes nothing."""
         self._write(keeping.add_report(report))
 
     def reports(self) -> list[EvalReport]:

@@ -16,8 +16,10 @@ from seedbed.core.records import (
     Completion,
     Decider,
     Decision,
+    EvalReport,
     Lineage,
     Promotion,
+    PromotionDecision,
     Request,
     RunState,
     Subject,
@@ -205,6 +207,9 @@ def test_adapters_and_intent_and_shares_are_kept(tmp_path: Path) -> None:
     with Pool.open(tmp_path, PoolConfig()) as pool:
         assert pool.intent() == Intent()
         pool.add_adapter(adapter)
+        pool.add_adapter(adapter)
+        with pytest.raises(PoolError, match="another adapter a1"):
+            pool.add_adapter(adapter.model_copy(update={"path": "elsewhere"}))
         pool.update_adapter(adapter.model_copy(update={"promotion": Promotion.HELD}))
         pool.set_intent(Intent(state=IntentState.PAUSED, target=60))
         pool.set_shares({"qa": 0.5, "coding": 0.5}, "the base")
@@ -216,6 +221,24 @@ def test_adapters_and_intent_and_shares_are_kept(tmp_path: Path) -> None:
         assert pool.shares() == {"qa": 0.7, "coding": 0.5}
         assert [change.reason for change in pool.share_history()][-1] == "rows of qa are missing"
         assert pool.pool_id() == identity != ""
+
+
+def test_a_report_that_is_stored_again_is_stored_once(pool: Pool) -> None:
+    report = EvalReport(
+        adapter_id="a1",
+        snapshot_id="s",
+        base_sha256="0",
+        held_out_categories=("closed_qa",),
+        scores=(),
+        differences=(),
+        decision=PromotionDecision.HOLD_UNDECIDED,
+        reason="hold: not enough rows to tell",
+        created_at=1.0,
+    )
+    later = report.model_copy(update={"created_at": 2.0})
+    for one in (report, report, later):
+        pool.add_report(one)
+    assert pool.reports() == [report, later]
 
 
 def test_text_that_no_database_takes_is_stored_with_a_mark(pool: Pool) -> None:
@@ -264,6 +287,15 @@ def test_every_accepted_row_is_as_likely_to_be_drawn(pool: Pool, decide: Decide)
     drawn = [pool.sample_accepted(1, rng=rng)[0].instruction for _ in range(600)]
     # 600 draws of three: 200 each, standard deviation 11.5; six of them are 70.
     assert all(130 < drawn.count(text) < 270 for text in ("0", "1", "40"))
+
+
+def test_a_large_pool_is_sampled_evenly_without_listing_it(pool: Pool, decide: Decide) -> None:
+    pool.commit([decide(str(number), accepted=number % 3 == 0) for number in range(900)])
+    rng = Random(5)
+    drawn = [int(one.instruction) for _ in range(100) for one in pool.sample_accepted(20, rng=rng)]
+    assert {number % 3 for number in drawn} == {0}
+    # 2,000 draws among 300 rows: each half of them 1,000 times, standard deviation 22; six of them are 134.
+    assert abs(sum(number < 450 for number in drawn) - 1000) < 134
 
 
 def test_ids_are_found_by_their_beginning(pool: Pool, decide: Decide, decide_proposal: Decide) -> None:

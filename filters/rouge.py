@@ -171,7 +171,7 @@ class RougeIndex:
         return [word.decode() for word in self._store.words_of(entry)]
 
     def save(self, path: Path) -> None:
-        """Write all entries to an `.npz` file, atomically; tentative ones are confirmed. `read` makes an index of it."""
+        """Write all entries to an `.npz` file, atomically, and so confirm them; `read` makes an index of it."""
         arrays: dict[str, Any] = self._store.arrays()
         self._confirmed = self._store.entry_count
         with replacing(path) as stream:

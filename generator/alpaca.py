@@ -7,14 +7,13 @@ from seedbed.generator.schemas import numbered, triples_schema
 
 
 async def alpaca(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable) -> None:  # noqa: ARG001 - a triple comes whole, so there is nothing to screen
-    """Ask once for `triples_per_request` triples of one category."""
-    topics = assignment.topics[: assignment.settings.triples_per_request]
+    """Ask once for a triple of one category on each topic."""
     request = assignment.request(
         "alpaca",
         demonstrations=assignment.demonstrations,
-        schema=triples_schema(topics),
+        schema=triples_schema(assignment.topics),
         example_json=as_json(numbered("task", [shown.triple() for shown in assignment.demonstrations])),
-        topics=topics,
+        topics=assignment.topics,
     )
     completion = await ask(request)
     parsed = parse_triples(completion.text, completion.finish_reason)

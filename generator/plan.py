@@ -104,8 +104,14 @@ class Plan:
         if not self._recipes:
             raise ConfigError("generation.recipes gives no recipe a weight above 0; give one, such as alpaca = 1.0")
         self._topics = [line.strip() for line in prompts.get("generation/topics").source.splitlines() if line.strip()]
+        if not self._topics:
+            raise ConfigError("prompt template generation/topics is empty; it needs one subject on each line")
         self._deck: list[str] = []
-        self._yields = Yields({"alpaca": settings.triples_per_request, "self_instruct": settings.proposals_per_request})
+        self._rows_asked = {
+            "alpaca": settings.triples_per_request,
+            "self_instruct": settings.proposals_per_request,
+        }
+        self._yields = Yields(self._rows_asked)
         self._running: dict[int, float] = {}
         self._label_examples = self._choose_label_examples()
 
@@ -134,7 +140,7 @@ class Plan:
             requested_category=state.category.name,
             category_description=state.category.description,
             demonstrations=self._demonstrations(recipe, state, rng),
-            topics=self._deal(max(self._settings.triples_per_request, self._settings.proposals_per_request)),
+            topics=self._deal(self._rows_asked.get(recipe, 1)),
             is_classification=state.is_classification,
             label_examples=self._label_examples,
             rng=rng,

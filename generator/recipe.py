@@ -87,7 +87,7 @@ class Assignment:
     category_description: str
     demonstrations: tuple[Demonstration, ...]
     topics: tuple[str, ...]
-    """Subjects to write about, drawn at random: small models repeat themselves without."""
+    """One for each row to be asked for, drawn at random: without, small models repeat themselves."""
     is_classification: bool | None
     """What the seed tasks of the category say in unison; None where they differ, so that the model is asked."""
     label_examples: tuple[Demonstration, ...]

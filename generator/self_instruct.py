@@ -41,13 +41,12 @@ async def self_instruct(ask: Ask, screen: Screen, assignment: Assignment, emit: 
 
 
 async def _propose(ask: Ask, assignment: Assignment, note: NoteUnreadable) -> list[Proposal]:
-    topics = assignment.topics[: assignment.settings.proposals_per_request]
     request = assignment.request(
         "propose",
         demonstrations=assignment.demonstrations,
-        schema=instructions_schema(topics),
+        schema=instructions_schema(assignment.topics),
         example_json=as_json(numbered("instruction", [shown.proposal() for shown in assignment.demonstrations])),
-        topics=topics,
+        topics=assignment.topics,
     )
     completion = await ask(request)
     parsed = parse_instructions(completion.text, completion.finish_reason)

@@ -68,12 +68,13 @@ def make_plan(
     first_number: int = 0,
     use_json_schema: bool = True,
     categories: Categories = CATEGORIES,
+    prompts: PromptLibrary | None = None,
 ) -> Plan:
     return Plan(
         categories=categories,
         seeds=SEEDS,
         settings=settings or GenerationConfig(),
-        prompts=PromptLibrary(),
+        prompts=prompts or PromptLibrary(),
         use_json_schema=use_json_schema,
         accepted=accepted,
         shares=shares,

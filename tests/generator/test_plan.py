@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,6 +15,7 @@ from seedbed.core.events import Event, Events
 from seedbed.core.records import Candidate, Lineage
 from seedbed.generator.plan import SATURATION_WINDOW, Plan
 from seedbed.generator.recipe import Assignment
+from seedbed.prompts.library import PromptLibrary
 from tests.generator.parts import CATEGORIES, make_plan
 
 HELD_OUT = {f"secret-{number}" for number in range(10)}
@@ -143,7 +145,7 @@ def test_a_resumed_plan_does_not_begin_with_the_same_assignments() -> None:
 
 
 def test_each_subject_is_dealt_once_before_any_is_dealt_twice() -> None:
-    plan = make_plan(GenerationConfig(proposals_per_request=8))
+    plan = make_plan(GenerationConfig(recipes={"self_instruct": 1.0}, proposals_per_request=8))
     dealt = [topic for _ in range(40) for topic in plan.next().topics]
     assert len(set(dealt)) == len(dealt) == 320
 
@@ -163,6 +165,13 @@ def test_categories_without_seeds_cannot_be_planned() -> None:
     only_secret = type(CATEGORIES)(CATEGORIES.held_out)
     with pytest.raises(ConfigError, match="no category with a share above 0 has a seed task"):
         make_plan(categories=only_secret)
+
+
+def test_an_empty_list_of_subjects_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "generation").mkdir()
+    (tmp_path / "generation" / "topics.j2").write_text("\n \n")
+    with pytest.raises(ConfigError, match="generation/topics is empty"):
+        make_plan(prompts=PromptLibrary(tmp_path))
 
 
 def test_recipes_without_a_weight_cannot_be_planned() -> None:

@@ -327,11 +327,11 @@ def test_hostile_text_is_read_in_bounded_time(text: str) -> None:
 
 
 COMPLETIONS = [json.loads(line) for line in (Path(__file__).parent / "completions.jsonl").read_text().splitlines()]
-"""What real models wrote, each read by a person: how many rows there are in it, and the reasons of what is not."""
+"""What a real model wrote, with the rows that are in it (counted by their keys) and the reasons of what gave none."""
 
 
 @pytest.mark.parametrize("real", COMPLETIONS, ids=lambda real: real["id"])
-def test_real_completions_are_read_as_a_person_reads_them(real: dict[str, Any]) -> None:
+def test_real_completions_give_all_their_rows(real: dict[str, Any]) -> None:
     rows, problems = read(real["kind"], real["text"], FinishReason(real["finish_reason"]))
     assert len(rows) == real["rows"]
     assert problems == real["problems"]

@@ -24,7 +24,8 @@ class Figures:
 
     label: str
     done: float
-    total: float
+    total: float | None
+    """None where it is not known."""
     unit: str
     notes: tuple[str, ...] = ()
 
@@ -114,8 +115,9 @@ class Console:
         if figures.label != self._label:
             self._label, self._rate = figures.label, Rate()
         rate = self._rate.per_second(figures.done)
-        parts = [f"{figures.done:g} of {figures.total:g} {figures.unit}", *figures.notes]
-        if rate > 0 and figures.total > figures.done:
+        of_total = "" if figures.total is None else f" of {figures.total:g}"
+        parts = [f"{figures.done:g}{of_total} {figures.unit}", *figures.notes]
+        if rate > 0 and figures.total is not None and figures.total > figures.done:
             parts.append(f"about {duration((figures.total - figures.done) / rate)} to go")
         return ", ".join(parts)
 

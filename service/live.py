@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import MissingFileError
+from seedbed.core.files import read_json
 from seedbed.core.records import Phase
 from seedbed.endpoints.fleet import Fleet
 from seedbed.generator.counters import Counters
@@ -58,9 +59,9 @@ def training_gauge(folder: Path) -> Gauge:
             return None
         if not rows:
             return None
-        last = rows[-1]
-        notes = (f"loss {last['loss']:.3f}", f"{last.get('tokens_per_s', 0):.0f} tokens/s")
-        return Figures("training", last["step"], last.get("steps", last["step"]), "steps", notes)
+        last, state = rows[-1], read_json(folder / "state.json")
+        notes = (f"loss {last['loss']:.3f}", f"{last['tokens_per_s']:.0f} tokens/s")
+        return Figures("training", last["step"], state["steps"], "steps", notes)
 
     return measure
 
@@ -74,6 +75,6 @@ def evaluation_gauge(folder: Path) -> Gauge:
                 done = sum(1 for _ in stream)
         except FileNotFoundError:
             return None
-        return Figures("evaluating", done, max(done, 1), "answers")
+        return Figures("evaluating", done, None, "answers")
 
     return measure

@@ -25,7 +25,7 @@ def server_url() -> Iterator[str]:
         assert server.stdout is not None
         line = server.stdout.readline()
         yield next(word for word in line.split() if word.startswith("http"))
-        server.terminate()
+        server.kill()
 
 
 @pytest.fixture(scope="module")

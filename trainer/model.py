@@ -79,7 +79,7 @@ def add_adapter(model: Any, config: TrainingConfig, base_name: str) -> Any:
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=0.0,  # dropout would rule out the fused paths
-        target_modules="all-linear",
+        target_modules=_linear_names(model),
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_name.removeprefix("hub:"),
     )
@@ -87,6 +87,20 @@ def add_adapter(model: Any, config: TrainingConfig, base_name: str) -> Any:
         adapted = peft.get_peft_model(model, wanted)
     adapted.peft_config["default"].base_model_name_or_path = base_name.removeprefix("hub:")
     return adapted
+
+
+def _linear_names(model: Any) -> list[str]:
+    """Return the last names of all linear layers but the output head, which is what PEFT calls "all-linear".
+
+    PEFT itself would list every layer by its full name, which servers and people read less well.
+    """
+    head = model.get_output_embeddings()
+    found = {
+        name.rpartition(".")[2]
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and layer is not head
+    }
+    return sorted(found)
 
 
 def trained_parameters(model: Any) -> dict[str, torch.nn.Parameter]:

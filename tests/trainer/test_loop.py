@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,31 @@ def test_a_run_that_died_goes_on_from_its_last_checkpoint(make_job: MakeJob) -> 
     assert train(parted, Stop())
     assert are_equal(adapter(whole), adapter(parted))
     assert [line["step"] for line in lines(parted) if "loss" in line] == list(range(1, 9))
+
+
+def test_a_full_disk_leaves_the_last_whole_checkpoint(make_job: MakeJob) -> None:
+    """A limit on the size of files stands for the full disk: writing fails in the middle of a file."""
+    settings = {"epochs": 2, "packing": False, "micro_batch_rows": 8, "checkpoint_every_steps": 3}
+
+    class DiskFillsUp(Stop):
+        passes = 0
+
+        def check(self) -> None:
+            self.passes += 1
+            if self.passes == 6:  # after the first checkpoint
+                resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+
+    whole, job = make_job("whole", **settings), make_job("filled", **settings)
+    train(whole, Stop())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(TrainingError, match="checkpoint of step 6 cannot be written"):
+            train(job, DiskFillsUp())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (job.out / "checkpoint").iterdir()] == ["step-00000003"]
+    assert train(job, Stop())
+    assert are_equal(adapter(whole), adapter(job))
 
 
 def test_a_checkpoint_of_other_settings_is_refused_by_name(make_job: MakeJob) -> None:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from seedbed.core.config import WellformedConfig
 from seedbed.core.errors import ConfigError
 from seedbed.core.records import Candidate, Lineage, Verdict
+from seedbed.filters.protocol import as_candidate
 from seedbed.filters.wellformed import InstructionFilter, WellformedFilter
+from seedbed.seeds.load import PACKAGED_TASKS, load_seed_tasks
 
 IMPORTED = Lineage(recipe="import")
 ASK = "Name the capital of the country that is given."
@@ -153,6 +155,11 @@ def test_a_proposal_is_judged_by_its_instruction_alone() -> None:
     assert InstructionFilter().check(proposal).accepted
     short = proposal.model_copy(update={"instruction": "Do it"})
     assert InstructionFilter().check(short).reason == "instruction_too_short"
+
+
+def test_every_packaged_seed_task_is_well_formed() -> None:
+    refused = {task.id: verdict(as_candidate(task)) for task in load_seed_tasks(PACKAGED_TASKS)}
+    assert [found for found in refused.values() if not found.accepted] == []
 
 
 HOSTILE = st.text(

@@ -258,6 +258,23 @@ def test_rows_are_compared_with_those_that_are_in_already(tmp_path: Path) -> Non
     assert len(accepted(tmp_path / "out")) == 1
 
 
+def test_rows_are_compared_with_the_references_fields(tmp_path: Path) -> None:
+    secret = "Which of the seven bridges of the old town did the two brothers cross on their way to the market?"
+    rows = [{"instruction": secret, "output": "the third"}, ask("lake")]
+    file = write_lines(tmp_path / "rows.jsonl", *rows)
+    reference = write_lines(tmp_path / "bench.jsonl", {"question": secret, "note": rows[1]["instruction"]})
+    run(
+        file,
+        tmp_path / "out",
+        only=("contamination",),
+        digests=False,
+        references=(reference,),
+        reference_fields=("question",),
+    )
+    assert [row["verdict"]["filter"] for row in refused(tmp_path / "out")] == ["contamination"]
+    assert [row["output"] for row in accepted(tmp_path / "out")] == [rows[1]["output"]]
+
+
 def test_rows_of_one_task_are_compared_by_their_input(tmp_path: Path) -> None:
     instruction = "Say whether the review is positive or negative."
     rows = [

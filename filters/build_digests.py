@@ -10,11 +10,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from seedbed.core.config import ContaminationConfig
 from seedbed.core.errors import InputError, MissingFileError, SeedbedError
 from seedbed.core.files import sha256_of
+from seedbed.filters.contamination import ContaminationFilter
 from seedbed.filters.digest import FOLDER, DigestEntry, digest_of, write_digest, write_manifest
 from seedbed.filters.references import KNOWN, Reference, read_reference
+from seedbed.filters.selftest import run_selftest
 
+SELFTEST_ITEMS = 500
+"""Items of each benchmark, at most, whose canaries are planted when the digests are built."""
 REDISTRIBUTABLE = ("MIT", "Apache-2.0", "CC-BY-4.0", "AFL-3.0")
 """Licences that permit passing the text on; a manifest's licence counts by its first word."""
 
@@ -27,7 +32,7 @@ def build(references: Path, out: Path = FOLDER) -> list[DigestEntry]:
         InputError: A file is not the one its manifest names.
     """
     sources = _sources(references.parent / "MANIFEST.tsv")
-    entries = []
+    found = []
     for path in sorted(references.glob("*.jsonl")):
         source = sources.get(f"{references.name}/{path.name}")
         if (
@@ -39,12 +44,24 @@ def build(references: Path, out: Path = FOLDER) -> list[DigestEntry]:
             continue
         if sha256_of(path) != source["sha256"]:
             raise InputError(f"{path} is not the file that MANIFEST.tsv names; fetch it again")
-        entries.append(_entry(read_reference(path), source, out))
+        found.append((read_reference(path), source))
+    recalls = _recalls([reference for reference, _ in found])
+    entries = [_entry(reference, source, recalls[reference.name], out) for reference, source in found]
     write_manifest(out, entries)
     return entries
 
 
-def _entry(reference: Reference, source: dict[str, str], out: Path) -> DigestEntry:
+def _recalls(references: Sequence[Reference]) -> dict[str, dict[str, float]]:
+    """Measure, with the texts at hand, what the rules find of canaries of each reference."""
+    contamination = ContaminationFilter(ContaminationConfig(digests=False), loaded=references)
+    table = run_selftest(contamination, references, [], most_items=SELFTEST_ITEMS)
+    recalls: dict[str, dict[str, float]] = {reference.name: {} for reference in references}
+    for one in table.recalls:
+        recalls[one.reference][one.canary.value] = round(one.share, 4)
+    return recalls
+
+
+def _entry(reference: Reference, source: dict[str, str], recall: dict[str, float], out: Path) -> DigestEntry:
     digest = digest_of(reference)
     name = f"{reference.name}.npz"
     return DigestEntry(
@@ -58,6 +75,7 @@ def _entry(reference: Reference, source: dict[str, str], out: Path) -> DigestEnt
         fields=reference.fields,
         rows=len({item.row for item in reference.items}),
         items=len(digest),
+        recall=recall,
     )
 
 

@@ -9,8 +9,9 @@ Four rules, over instruction, input and output, alone and joined; the first that
 * `covered_item`: at least half of an item's words lie in 8-grams shared with the row (Tülu 3).
 
 n-grams that stand in many items are boilerplate and condemn nothing ("which of the following statements is"), and an
-item that stands in many others counts only as a whole field. Coverage must reach its share both among all of an
-item's words and among those in n-grams that are not boilerplate.
+item that stands in many others counts only as a whole field. An item's coverage is at most twice the coverage of its
+words outside boilerplate, so shared boilerplate alone covers nothing, and an item that is mostly boilerplate is still
+found with a word in ten replaced.
 """
 
 from collections.abc import Sequence

@@ -19,9 +19,9 @@ from pydantic import Field, ValidationError
 from seedbed.core.errors import InputError
 from seedbed.core.files import read_json, write_atomic, write_json
 from seedbed.core.records import Record
-from seedbed.filters.lookup import items_of, joined
+from seedbed.filters.lookup import items_of, joined, whole_keys
 from seedbed.filters.normal_form import VERSION, normal_text
-from seedbed.filters.references import Reference
+from seedbed.filters.references import SHORT_WORDS, Reference
 
 if TYPE_CHECKING:
     from seedbed.filters.overlap_kernels import Made
@@ -100,7 +100,7 @@ def digest_of(reference: Reference, gram: int = GRAM_WORDS) -> Digest:
     )
     codes, powers = kernels.letter_codes(), kernels.letter_powers(longest)
     total = kernels.read_items(buffer, bounds, codes, powers, gram, made)
-    is_kept = _is_first_of_its_kind(made.hashes) & (made.words > 0)
+    is_kept = _is_first_of_its_kind(whole_keys(made.hashes, made.words, SHORT_WORDS)) & (made.words > 0)
     kept = np.flatnonzero(is_kept)
     grams = np.maximum(made.words.astype(np.int64) - gram + 1, 0)
     return Digest(
@@ -117,9 +117,9 @@ def digest_of(reference: Reference, gram: int = GRAM_WORDS) -> Digest:
     )
 
 
-def _is_first_of_its_kind(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    is_first = np.zeros(len(hashes), dtype=np.bool_)
-    is_first[np.unique(hashes, return_index=True)[1]] = True
+def _is_first_of_its_kind(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    is_first = np.zeros(len(keys), dtype=np.bool_)
+    is_first[np.unique(keys, return_index=True)[1]] = True
     return is_first
 
 

@@ -72,6 +72,12 @@ def items_of(
     )
 
 
+def whole_keys(hashes: npt.NDArray[np.uint64], words: npt.NDArray[Any], short_words: int) -> npt.NDArray[np.uint64]:
+    """Return the keys under which items are looked up whole, see `overlap_kernels.Index.whole`."""
+    counted = np.where(words < short_words, words, 0).astype(np.uint64)
+    return hashes + counted * np.uint64(kernels.SHORT_STEP)
+
+
 def together(arrays: Sequence[npt.NDArray[Any]], kind: type[_Kind]) -> npt.NDArray[_Kind]:
     """Lay arrays end to end as one of a kind; none make an empty one."""
     return np.concatenate([np.empty(0, kind), *arrays]).astype(kind)

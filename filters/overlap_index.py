@@ -11,7 +11,7 @@ import numpy.typing as npt
 from seedbed.core.config import ContaminationConfig
 from seedbed.filters import overlap_kernels as kernels
 from seedbed.filters.digest import Digest
-from seedbed.filters.lookup import items_of, joined, lookup_of, together
+from seedbed.filters.lookup import items_of, joined, lookup_of, together, whole_keys
 from seedbed.filters.normal_form import normal_text, normal_words
 
 Kind: TypeAlias = Literal["distinctive", "boilerplate", "short"]
@@ -161,7 +161,7 @@ def _index_of(digests: Sequence[Digest], config: ContaminationConfig) -> kernels
             together([digest.gates for digest in digests], np.uint16),
             words >= config.min_item_words,
         ),
-        whole=lookup_of(hashes, numbers),
+        whole=lookup_of(whole_keys(hashes, words, config.min_item_words), numbers),
         can_be_embedded=((words >= config.min_item_words) & (standing <= most)).astype(np.uint8),
         grams=gram_lookup,
         long_grams=lookup_of(long_grams[:total], items[:total], reference, most),
@@ -170,6 +170,7 @@ def _index_of(digests: Sequence[Digest], config: ContaminationConfig) -> kernels
         steps=steps,
         gram=config.coverage_ngram,
         long_gram=config.ngram,
+        short_words=config.min_item_words,
     )
 
 

@@ -27,6 +27,9 @@ Shares: TypeAlias = npt.NDArray[np.float64]
 GATE_LETTERS = 8
 """Letters of an item's beginning that are looked at first."""
 
+SHORT_STEP = U64(0xC2B2AE3D27D4EB4F)
+"""What each word adds to the key of a short item."""
+
 _LETTER_BASE = U64(0x9E3779B97F4A7C15)
 _WORD_BASE = U64(0xD1342543DE82EF95)
 _FIRST_BASE = U64(0xDA942042E4DD58B5)
@@ -216,7 +219,7 @@ class Index(NamedTuple):
 
     items: Items
     whole: Lookup
-    """Hash of an item's letters → items."""
+    """Hash of an item's letters → items; of a short item's letters and number of words, so "4 3" is not "43"."""
     can_be_embedded: Bytes
     """1 for items long and distinctive enough to condemn a text they stand in."""
     grams: Lookup
@@ -232,6 +235,8 @@ class Index(NamedTuple):
     """Words in an n-gram of `grams`."""
     long_gram: int
     """Words in an n-gram of `long_grams`."""
+    short_words: int
+    """Items of fewer words are short."""
 
 
 class Found(NamedTuple):
@@ -264,7 +269,10 @@ def find_equal(index: Index, scratch: Scratch, begin: int, end: int, row: int, f
     length = scratch.starts[end] - scratch.starts[begin]
     if found.equal[row] >= 0 or length == 0 or length >= len(index.items.powers):
         return
-    number = number_of(index.whole, stretch_hash(scratch.letters, index.items.powers, scratch.starts[begin], length))
+    key = stretch_hash(scratch.letters, index.items.powers, scratch.starts[begin], length)
+    if end - begin < index.short_words:
+        key = U64(key + U64(U64(end - begin) * SHORT_STEP))
+    number = number_of(index.whole, key)
     if number >= 0:
         found.equal[row] = index.whole.values[index.whole.offsets[number]]
         found.equal_span[row, 0], found.equal_span[row, 1] = begin, end
@@ -363,7 +371,10 @@ def find_shared(index: Index, scratch: Scratch, grams: int, row: int, found: Fou
 
 @kernel
 def coverage_of(index: Index, item: int, marks: Marks, turn: int) -> float:
-    """Return the share of an item's words in shared n-grams: of all, or of those in distinctive ones if less."""
+    """Return the share of an item's words that lie in shared n-grams.
+
+    At most twice the share among its words in distinctive n-grams: shared boilerplate alone covers nothing.
+    """
     total, covered, total_end, covered_end = 0, 0, 0, 0
     all_covered, all_end = 0, 0
     first = index.gram_bounds[item]
@@ -382,7 +393,7 @@ def coverage_of(index: Index, item: int, marks: Marks, turn: int) -> float:
                 covered += end - max(begin, covered_end)
                 covered_end = end
     words = index.gram_bounds[item + 1] - first + index.gram - 1
-    return float(min(covered / total, all_covered / words))
+    return float(min(2.0 * covered / total, all_covered / words))
 
 
 @kernel

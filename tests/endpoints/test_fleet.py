@@ -225,6 +225,22 @@ def test_when_all_rest_requests_wait_instead_of_failing() -> None:
     run_virtually(main)
 
 
+def test_a_cancelled_probe_lets_the_next_one_go_at_once() -> None:
+    async def main() -> None:
+        endpoint = failing_first([EndpointUnreachableError("connection refused")] * 5, after_s=20.0)
+        async with fleet_of(endpoint, max_attempts=1) as fleet:
+            await ask_all(fleet, [make_request() for _ in range(5)])
+            assert fleet.snapshot()["local"].state is State.OPEN
+            await anyio.sleep(2)
+            with anyio.move_on_after(0.1):
+                await fleet.ask(make_request())
+            start = anyio.current_time()
+            await fleet.ask(make_request())
+            assert anyio.current_time() - start == pytest.approx(20.0)
+
+    run_virtually(main)
+
+
 def test_an_outage_without_end_is_given_up_with_its_reason() -> None:
     async def main() -> None:
         async def behave(request: Request) -> Completion:

@@ -28,9 +28,10 @@ def instructions_schema(topics: Sequence[str]) -> dict[str, Any]:
     return _numbered("instruction", [_object(topic=_only(topic), instruction=_TEXT) for topic in topics])
 
 
-def instances_schema(count: int, *, is_output_first: bool) -> dict[str, Any]:
-    """An object with one to `count` instances."""
-    instance = _object(output=_TEXT, input=_TEXT) if is_output_first else _object(input=_TEXT, output=_TEXT)
+def instances_schema(count: int, *, is_output_first: bool, labels: Sequence[str] = ()) -> dict[str, Any]:
+    """An object with one to `count` instances; with `labels`, each output is one of them."""
+    output = {"type": "string", "enum": list(labels)} if labels else _TEXT
+    instance = _object(output=output, input=_TEXT) if is_output_first else _object(input=_TEXT, output=output)
     return _object(instances=_list(instance, 1, count))
 
 

@@ -10,6 +10,7 @@ import anyio
 
 from seedbed.core.errors import EndpointError
 from seedbed.core.records import Candidate, Proposal, Sampling
+from seedbed.generator.labels import labels_in
 from seedbed.generator.parse import Instance, parse_instances, parse_instructions, parse_yes_no
 from seedbed.generator.recipe import Ask, Assignment, Demonstration, Emit, NoteUnreadable, Screen, StoppedError, as_json
 from seedbed.generator.schemas import instances_schema, instructions_schema, numbered
@@ -93,16 +94,17 @@ async def _write(
     is_output_first: bool,
 ) -> list[Candidate]:
     count = assignment.settings.instances_per_task
+    labels = _labels(assignment, proposal.instruction) if is_output_first else ()
     shown = _shown(assignment.demonstrations, is_output_first)
     request = assignment.request(
         "instances",
         demonstrations=shown,
         examples_json=[as_json({"instances": [one.instance(is_output_first=is_output_first)]}) for one in shown],
-        schema=instances_schema(count, is_output_first=is_output_first),
+        schema=instances_schema(count, is_output_first=is_output_first, labels=labels),
         count=count,
         instruction=proposal.instruction,
         is_output_first=is_output_first,
-        label_number=assignment.rng.choice((1, 2)),
+        labels=labels,
     )
     completion = await ask(request)
     parsed = parse_instances(completion.text, completion.finish_reason)
@@ -124,6 +126,12 @@ async def _write(
         )
         for row in rows
     ]
+
+
+def _labels(assignment: Assignment, instruction: str) -> tuple[str, ...]:
+    """Draw as many of an instruction's labels as instances are asked for, so that none is preferred."""
+    labels = labels_in(instruction)
+    return tuple(assignment.rng.sample(labels, min(assignment.settings.instances_per_task, len(labels))))
 
 
 def has_conflict(rows: Sequence[Instance]) -> bool:

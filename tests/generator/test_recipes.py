@@ -127,6 +127,21 @@ async def test_classification_is_written_output_first_and_the_rest_input_first()
     assert orders == {"sorting": ["output", "input"], "writing": ["input", "output"]}
 
 
+async def test_a_label_is_drawn_from_those_that_the_instruction_lists() -> None:
+    drawn = set()
+    for number in range(20):
+        bench = answers(propose='["Label it as \\"ripe\\" or \\"raw\\"."]', instances="")
+        work = assignment("self_instruct", "sorting")
+        work.rng.seed(number)
+        await carry_out(self_instruct, work, bench)
+        request = [*bench.requests.values()][-1]
+        assert request.sampling.json_schema
+        (label,) = request.sampling.json_schema["properties"]["instances"]["items"]["properties"]["output"]["enum"]
+        assert f'The output is "{label}".' in request.messages[0].content
+        drawn.add(label)
+    assert drawn == {"ripe", "raw"}
+
+
 async def test_two_outputs_for_one_input_cost_all_instances_of_the_task() -> None:
     bench = answers(
         propose='["Do a new thing here."]',

@@ -10,6 +10,8 @@ from seedbed.evaluation.answering import Answered, Answerer, Question
 from seedbed.evaluation.answers import AnswerBook, AnswerLine
 from seedbed.evaluation.arms import Arm
 
+PARTS = ("held_out", "safety", "trained")
+
 Show = Callable[[str], None]
 
 
@@ -26,6 +28,7 @@ class Row:
     """One row that an arm answers."""
 
     part: str
+    """One of `PARTS`."""
     id: str
     instruction: str
     input: str
@@ -84,7 +87,7 @@ def _sheets(
 ) -> Iterator[Sheet]:
     answers = [answer for key in keys if (answer := book.known(key)) is not None]
     assert len(answers) == len(rows)
-    for part in dict.fromkeys(row.part for row in rows):
+    for part in PARTS:
         chosen = [number for number, row in enumerate(rows) if row.part == part]
         yield Sheet(
             arm,

@@ -12,8 +12,8 @@ _COLOURS = ("#c7c7c7", "#9a9a9a", "#7fb2d9", "#2f78b3", "#e07b39", "#a8501a")
 
 
 def draw_scores(report: EvalReport, path: Path) -> bool:
-    """Draw the score of every arm on every category; False where matplotlib is not installed."""
-    if find_spec("matplotlib") is None:
+    """Draw the score of every arm on every category; False where there is none, or matplotlib is not installed."""
+    if not report.scores or find_spec("matplotlib") is None:
         return False
     from matplotlib.figure import Figure
 

@@ -17,8 +17,8 @@ SHORT_REFERENCE_WORDS = 3
 _ARTICLES = frozenset(("a", "an", "the"))
 # A comma that groups digits goes, as all punctuation does; a point between digits and a sign before one are kept,
 # because 1.5 is not 15 and -5 is not 5. (SQuAD's script drops both.)
-_POINT_OR_SIGN = re.compile(r"(?:(?<=\d)|(?<![^\s(−-]))\.(?=\d)|(?<![^\s(])[-−](?=\.?\d)")
-_KEPT = {".": "\ue000", "-": "\ue001", "−": "\ue001"}
+_POINT_OR_SIGN = re.compile(r"(?<![^\s(])-?\.?(?=\d)|(?<=\d)\.(?=\d)")
+_KEPT = str.maketrans({".": "\ue000", "-": "\ue001"})
 _GIVEN_BACK = str.maketrans({"\ue000": ".", "\ue001": "-"})
 
 
@@ -60,8 +60,8 @@ def normalised(text: str) -> str:
     Beyond it: Unicode forms are unified (NFKC), all Unicode punctuation counts, numbers keep their point and sign, and
     articles or punctuation stay where nothing else would be left, since "A" and "!" are labels.
     """
-    text = unicodedata.normalize("NFKC", text).casefold()
-    text = _POINT_OR_SIGN.sub(lambda found: _KEPT[found.group()], text)
+    text = unicodedata.normalize("NFKC", text).casefold().replace("−", "-")
+    text = _POINT_OR_SIGN.sub(lambda found: found.group().translate(_KEPT), text)
     bare = "".join(character for character in text if not unicodedata.category(character).startswith("P"))
     found = (bare.strip() or text).translate(_GIVEN_BACK).split()
     return " ".join([word for word in found if word not in _ARTICLES] or found)

@@ -12,7 +12,7 @@ from seedbed.evaluation.answering import Answered, Answerer
 from seedbed.evaluation.answers import AnswerBook, AnswerLine
 from seedbed.evaluation.arms import Arm, copied_demonstrations, copied_inputs, generated_arms
 from seedbed.evaluation.asking import Hashes, Row, Sheet, Show, answer_line, answered_sheets
-from seedbed.evaluation.gate import judge
+from seedbed.evaluation.gate import SafetyComparison, judge
 from seedbed.evaluation.metrics import score
 from seedbed.evaluation.report import write_report
 from seedbed.evaluation.safety import compare_safety, safety_shares
@@ -61,9 +61,10 @@ def evaluate(
         for sheet in answered_sheets(arm, rows, answerer, book, hashes=hashes, settings=spec.evaluation, show=show):
             sheets[sheet.arm, sheet.part] = sheet
     scored = _scored(spec.tasks, arms, sheets)
-    trained_rows = _score(trained, sheets["adapter", "trained"].answers) if trained else []
+    trained_rows = _score(trained, sheets["adapter", "trained"].answers)
     book.finish([*_lines(sheets.values(), scored, trained_rows), *_copied_lines(scored)])
-    report = _report(spec, snapshot.id, hashes, scored, trained_rows, _safety_answers(sheets), refuses, now())
+    safety = compare_safety(spec.safety, _texts(sheets["base", "safety"]), _texts(sheets["adapter", "safety"]), refuses)
+    report = _report(spec, snapshot.id, hashes, scored, trained_rows, safety, now())
     write_report(report, scored, out)
     write_json(out / "report.json", report.model_dump(mode="json"))
     return report
@@ -97,29 +98,19 @@ def _scored_row(task: HeldOutTask, answer: str, ended: bool | None) -> Scored:
     return Scored(task, answer, score(answer, task.references, is_classification=task.is_classification), ended)
 
 
-def _safety_answers(sheets: Mapping[tuple[str, str], Sheet]) -> dict[str, list[str]]:
-    return {
-        arm: [answer.text for answer in sheets[arm, "safety"].answers]
-        for arm in ("base", "adapter")
-        if (arm, "safety") in sheets
-    }
-
-
 def _report(
     spec: EvaluationSpec,
     snapshot_id: str,
     hashes: Hashes,
     scored: Mapping[str, Sequence[Scored]],
     trained: Sequence[Scored],
-    safety: Mapping[str, Sequence[str]],
-    refuses: Callable[[str], object],
+    safety: SafetyComparison,
     created_at: float,
 ) -> EvalReport:
     found = differences(
         scored["base"], scored["adapter"], draws=spec.evaluation.bootstrap_draws, seed=spec.training.seed
     )
-    compared = compare_safety(spec.safety, safety.get("base", ()), safety.get("adapter", ()), refuses)
-    judgement = judge(found[-1], compared, spec.evaluation, is_tainted=spec.is_tainted)
+    judgement = judge(found[-1], safety, spec.evaluation, is_tainted=spec.is_tainted)
     scores: list[CategoryScore] = []
     for arm, rows in scored.items():
         scores += category_scores(arm, rows)
@@ -131,11 +122,15 @@ def _report(
         scores=tuple(scores),
         differences=tuple(found),
         trained_scores=tuple(category_scores("adapter", trained)),
-        safety=safety_shares(compared),
+        safety=safety_shares(safety),
         decision=judgement.decision,
         reason=judgement.reason,
         created_at=created_at,
     )
+
+
+def _texts(sheet: Sheet) -> list[str]:
+    return [answer.text for answer in sheet.answers]
 
 
 def _lines(
@@ -143,7 +138,7 @@ def _lines(
 ) -> Iterator[AnswerLine]:
     for sheet in sheets:
         marks: Sequence[Scored | None] = [None] * len(sheet.rows)
-        if sheet.part != "safety":
+        if sheet.rows and sheet.part != "safety":
             marks = scored[sheet.arm] if sheet.part == "held_out" else trained
         for row, key, form, answer, mark in zip(sheet.rows, sheet.keys, sheet.forms, sheet.answers, marks, strict=True):
             line = answer_line(sheet.arm, row, key, form, answer)

@@ -25,8 +25,8 @@ class Scored:
 
 
 def category_scores(arm: str, rows: Sequence[Scored]) -> list[CategoryScore]:
-    """Return an arm's score on each category and, last, on all rows (each row counts the same)."""
-    return [_category_score(arm, category, part) for category, part in _parts(rows)]
+    """Return an arm's score on each category and, last, on all rows (each row counts the same); none without rows."""
+    return [_category_score(arm, category, part) for category, part in _parts(rows) if part]
 
 
 def differences(base: Sequence[Scored], adapter: Sequence[Scored], *, draws: int, seed: int = 0) -> list[Difference]:
@@ -63,7 +63,7 @@ def _parts(rows: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:
     parts = defaultdict[str, list[Scored]](list)
     for row in rows:
         parts[row.task.category].append(row)
-    return [*sorted(parts.items()), (ALL, list(rows))] if rows else []
+    return [*sorted(parts.items()), (ALL, list(rows))]
 
 
 def _category_score(arm: str, category: str, rows: Sequence[Scored]) -> CategoryScore:

@@ -21,8 +21,8 @@ class EvaluationSpec(Record):
     """Folder of the snapshot it was trained on; rows of its `val.jsonl` give the scores per trained category."""
     student: str = Field(min_length=1)
     """The base weights, by name or path."""
-    tasks: tuple[HeldOutTask, ...] = Field(min_length=1)
-    """Held-out rows; see `held_out_tasks`."""
+    tasks: tuple[HeldOutTask, ...]
+    """Held-out rows, see `held_out_tasks`; without any the answer is "not enough rows to tell"."""
     safety: tuple[SafetyTask, ...] = ()
     """See `safety_tasks`; empty: safety is not compared."""
     held_out_categories: tuple[str, ...] = ()

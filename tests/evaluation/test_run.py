@@ -79,6 +79,14 @@ def test_too_few_rows_hold(spec: EvaluationSpec, tmp_path: Path, scripted: Scrip
     assert "12 of 13 held-out rows" in report.reason
 
 
+def test_without_held_out_rows_nothing_can_be_told(spec: EvaluationSpec, tmp_path: Path, scripted: Scripted) -> None:
+    report = run(spec.model_copy(update={"tasks": ()}), scripted(script), tmp_path / "out")
+    assert report.decision is PromotionDecision.HOLD_UNDECIDED
+    assert "0 of 12 held-out rows" in report.reason
+    assert report.scores == ()
+    assert [(found.category, found.n, found.low, found.high) for found in report.differences] == [("all", 0, -1.0, 1.0)]
+
+
 def test_safety_is_compared_both_ways(spec: EvaluationSpec, tmp_path: Path, scripted: Scripted) -> None:
     report = run(spec, scripted(script), tmp_path / "out")
     assert report.safety == {

@@ -110,8 +110,7 @@ class GenerationConfig(Section):
     generate_with: Literal["teacher", "promoted"] = "teacher"
     """Who writes new rows. `promoted` asks the served adapter instead: its faults then breed."""
     recipes: dict[str, Annotated[float, Field(ge=0)]] = {"alpaca": 3.0, "self_instruct": 1.0}
-    """Recipe to weight; need not add up to 1. A row costs about 110 completion tokens by either with a 0.5B model, but
-    `self_instruct` sends three times the prompt tokens."""
+    """Recipe to weight, of any sum. With small models both cost alike to write, but `self_instruct` more to read."""
     human_demonstrations: Annotated[int, Field(ge=0, le=32)] = 6
     """Seed tasks shown in a `self_instruct` proposal (paper: 6)."""
     machine_demonstrations: Annotated[int, Field(ge=0, le=32)] = 2

@@ -293,6 +293,7 @@ def main() -> None:
     if options.exactness:
         sys.exit(1 if check_exactness(options.exactness, options.corpus, rng) else 0)
     size = QUICK if options.quick else FULL
+    RougeIndex().warm()
     rows: list[Row] = []
     bars: list[Bar] = []
     for corpus, exponent in CORPORA.items():

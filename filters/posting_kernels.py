@@ -52,7 +52,8 @@ class Entries(NamedTuple):
     is_alive: Bytes
     seen: Uint32s
     """The latest search that looked at this entry."""
-    signatures: Uint64s
+    signatures: Uint64s  # (entries, 2)
+    """128 bits each; folded to 64 in postings."""
     counts: Int64s
     """Entries; searches so far."""
 
@@ -119,8 +120,7 @@ def list_entries(
             return entry
         ordered = elements[: len(words)]
         order_elements(strings, lists.rank, words, order, ordered, True)
-        entries.signatures[entry] = signature_of(ordered)
-        add_postings(lists, ordered, entry, entries.signatures[entry], depth)
+        add_postings(lists, ordered, entry, signature_of(ordered, entries.signatures[entry]), depth)
     return entries.counts[0]
 
 
@@ -257,7 +257,7 @@ def count_postings(
     for entry in range(entries.counts[0]):
         words = entries.words[entries.starts[entry] : entries.starts[entry + 1]]
         order_elements(strings, rank, words, order, elements, False)
-        entries.signatures[entry] = signature_of(elements[: len(words)])
+        signature_of(elements[: len(words)], entries.signatures[entry])
         for place in range(depth_of(floor, len(words))):
             packed.starts[np.int64(elements[place]) + 1] += 1
 
@@ -303,4 +303,4 @@ def pack_postings(
                 at = packed.starts[element] + filled[element]
                 filled[element] += 1
             packed.postings[2 * at] = _posting_of(entry, len(words), place)
-            packed.postings[2 * at + 1] = entries.signatures[entry]
+            packed.postings[2 * at + 1] = entries.signatures[entry, 0] | entries.signatures[entry, 1]

@@ -82,6 +82,7 @@ class RougeIndex:
         trial.undo()
         trial.nearest("one two three", exclude=["a"])
         trial.top_k("one two three", 1)
+        trial.screen([("d", "four five six")])
 
     def insert(self, key: str, text: str) -> None:
         """Take in a text, until `confirm` or `undo`; a key that is in stays as it is."""

@@ -49,7 +49,7 @@ class RougeStore:
             np.empty(128, np.uint32),
             np.zeros(16, np.uint8),
             np.zeros(16, np.uint32),
-            np.zeros(16, np.uint64),
+            np.zeros((16, 2), np.uint64),
             np.zeros(3, np.int64),
         )
         self._lists = _empty_lists(np.arange(len(self._vocabulary.strings.hashes), dtype=np.uint32))
@@ -223,7 +223,7 @@ class RougeStore:
             arrays["words"],
             np.ones(count, np.uint8),
             np.zeros(count, np.uint32),
-            np.zeros(count, np.uint64),
+            np.zeros((count, 2), np.uint64),
             np.array([count, 0, longest], np.int64),
         )
         self._keys = Vocabulary.of(arrays["keys"], arrays["key_starts"])
@@ -320,7 +320,7 @@ class RougeStore:
         left = int(alive.sum())
         counts = np.array([left, 0, lengths[alive].max(initial=0)], np.int64)
         self._entries = Entries(
-            starts, words, np.ones(left, np.uint8), np.zeros(left, np.uint32), np.zeros(left, np.uint64), counts
+            starts, words, np.ones(left, np.uint8), np.zeros(left, np.uint32), np.zeros((left, 2), np.uint64), counts
         )
         keys = self._keys.strings
         self._keys = Vocabulary.of(keys.content, keys.starts, np.flatnonzero(alive))

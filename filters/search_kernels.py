@@ -60,6 +60,8 @@ class Query(NamedTuple):
     elements: Uint32s
     """Rarest first; unknown ones before all others."""
     signature: np.uint64
+    wide: Uint64s
+    """The signature before folding, 128 bits."""
     known: int
     """Elements that some entry may have."""
 
@@ -181,12 +183,15 @@ def scan_bounds(strings: Strings, entries: Entries, lists: Lists, letters: Bytes
     """
     count = number_words(strings, letters, 0, len(letters), room.words, False)
     query = query_of(strings, lists.rank, room.words[:count], room.order, room.elements[:count])
+    query_low, query_high = query.wide[0], query.wide[1]
     for entry in range(entries.counts[0]):
         length = entries.starts[entry + 1] - entries.starts[entry]
-        signature = entries.signatures[entry]
-        most = min(query.known - bits_in(query.signature & ~signature), length - bits_in(signature & ~query.signature))
+        low, high = entries.signatures[entry, 0], entries.signatures[entry, 1]
+        missing = bits_in(query_low & ~low) + bits_in(query_high & ~high)
+        foreign = bits_in(low & ~query_low) + bits_in(high & ~query_high)
+        most = min(query.known - missing, length - foreign)
         classes[entry] = 0
-        if most > 0 and entries.is_alive[entry] and (signature & query.signature) != _ZERO:
+        if most > 0 and entries.is_alive[entry] and ((low & query_low) | (high & query_high)) != _ZERO:
             classes[entry] = min(255, 1 + int(510.0 * most / (count + length)))
     return count
 
@@ -268,7 +273,8 @@ def query_of(strings: Strings, rank: Uint32s, words: Uint32s, order: Uint64s, el
     for element in elements:
         if element != UNKNOWN:
             known += 1
-    return Query(words, elements, signature_of(elements), known)
+    wide = np.empty(2, np.uint64)
+    return Query(words, elements, signature_of(elements, wide), wide, known)
 
 
 @inlined

@@ -134,13 +134,14 @@ def _repeated(strings: Strings, word: np.uint32, occurrence: int, is_adding: boo
 
 
 @inlined
-def signature_of(elements: Uint32s) -> np.uint64:
-    """Set one of 64 bits for each known element."""
-    signature = _ZERO
+def signature_of(elements: Uint32s, wide: Uint64s) -> np.uint64:
+    """Set one of 128 bits of `wide` for each known element, and return it folded to 64."""
+    wide[0], wide[1] = _ZERO, _ZERO
     for element in elements:
         if element != UNKNOWN:
-            signature |= _ONE << ((np.uint64(element) * _GOLDEN) >> np.uint64(58))
-    return signature
+            bit = (np.uint64(element) * _GOLDEN) >> np.uint64(57)
+            wide[np.int64(bit) >> 6] |= _ONE << (bit & np.uint64(63))
+    return wide[0] | wide[1]
 
 
 @inlined

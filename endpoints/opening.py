@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskGroup
 
 from seedbed.core.config import BudgetConfig, EndpointConfig, Secrets
 from seedbed.core.events import Events
@@ -21,6 +22,13 @@ from seedbed.endpoints.probe import probe_all
 from seedbed.endpoints.server_queue import follow_queue
 from seedbed.endpoints.site import Site, check, transport_to
 from seedbed.weights.resolve import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    site: Site
+    lane: Lane
+    launch: Launch | None
 
 
 @asynccontextmanager
@@ -53,11 +61,9 @@ async def open_fleet(
         opened = []
         for config in endpoints:
             launch = await launched(config, accepted_licences, progress) if config.managed else None
-            site = Site(config, launch.base_url if launch else config.base_url, secrets.api_keys.get(config.name))
-            endpoint = transport_to(site)
-            stack.push_async_callback(endpoint.aclose)
-            lane = Lane(endpoint, with_slots(config), now=anyio.current_time(), rng=rng)
-            opened.append(_Opened(site, lane, launch))
+            each = _opened(config, launch, secrets, rng)
+            stack.push_async_callback(each.lane.endpoint.aclose)
+            opened.append(each)
         fleet = Fleet(
             [each.lane for each in opened],
             budget=Budget(budget, spent or Spent()),
@@ -68,18 +74,21 @@ async def open_fleet(
             rng=rng,
         )
         for each in opened:
-            if each.launch:
-                server = ManagedServer(each.site.config.name, each.launch, log_folder, events)
-                await tasks.start(server.run, partial(fleet.server_changed, each.lane))
-            await check(each.site)
-            if each.site.config.managed != "llama.cpp":  # whose slots we know
-                await tasks.start(follow_queue, each.site, each.lane, fleet.changed)
+            await _start(each, fleet, tasks, log_folder, events)
         tasks.start_soon(fleet.pace)
         yield fleet
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    site: Site
-    lane: Lane
-    launch: Launch | None
+def _opened(config: EndpointConfig, launch: Launch | None, secrets: Secrets, rng: random.Random) -> _Opened:
+    site = Site(config, launch.base_url if launch else config.base_url, secrets.api_keys.get(config.name))
+    return _Opened(site, Lane(transport_to(site), with_slots(config), now=anyio.current_time(), rng=rng), launch)
+
+
+async def _start(each: _Opened, fleet: Fleet, tasks: TaskGroup, log_folder: Path, events: Events) -> None:
+    """Bring one endpoint up, make sure of it, and follow its queue where it tells."""
+    if each.launch:
+        server = ManagedServer(each.site.config.name, each.launch, log_folder, events)
+        await tasks.start(server.run, partial(fleet.server_changed, each.lane))
+    await check(each.site)
+    if each.site.config.managed != "llama.cpp":  # whose slots we know
+        await tasks.start(follow_queue, each.site, each.lane, fleet.changed)

@@ -45,12 +45,13 @@ async def follow_queue(
         misses = 0
         tells = _lead(lane, await _queue_of(control))
         task_status.started()
-        while tells and misses < POLLS_TO_LOSE:
+        while tells:
             await anyio.sleep(POLL_EVERY_S)
             if lane.in_flight:
                 misses = 0 if _lead(lane, await _queue_of(control)) else misses + 1
+                if misses == POLLS_TO_LOSE:
+                    lane.limit.queue_lost()
                 changed()
-        lane.limit.queue_lost()
 
 
 def _lead(lane: Lane, queue: ServerQueue | None) -> bool:

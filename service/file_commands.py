@@ -19,6 +19,9 @@ def filter_rows(
     ] = "",
     only: Annotated[str, typer.Option(help="Filters to use, comma-separated; all by default.")] = "",
     no_digests: Annotated[bool, typer.Option("--no-digests", help="Leave out the packaged benchmarks.")] = False,
+    task_field: Annotated[
+        str, typer.Option(help="The field that rows of one task share; they are compared by input, not instruction.")
+    ] = "task_id",
     against_pool: Annotated[
         bool, typer.Option("--against-pool", help="Compare with the workspace's pool too.")
     ] = False,
@@ -30,7 +33,14 @@ def filter_rows(
 
     workspace = open_workspace(Here.workspace) if against_pool else None
     settings = settings_of(
-        file, out, reference or [], names(fields), names(only), digests=not no_digests, workspace=workspace
+        file,
+        out,
+        reference or [],
+        names(fields),
+        names(only),
+        digests=not no_digests,
+        task_field=task_field,
+        workspace=workspace,
     )
     funnel = run_filter(settings, is_quiet=as_json)
     if as_json:

@@ -12,7 +12,7 @@ from rich.table import Table
 from seedbed.core.config import FiltersConfig
 from seedbed.core.records import Candidate
 from seedbed.pool.pool import Pool
-from seedbed.service.filter_file import FilterFileSettings, FilterProgress, Funnel, filter_file
+from seedbed.service.filter_file import FilterFileSettings, FilterProgress, filter_file, funnel_record
 from seedbed.service.workspace import Workspace
 
 LINE_EVERY_ROWS = 50_000
@@ -27,6 +27,7 @@ def settings_of(
     only: tuple[str, ...],
     *,
     digests: bool,
+    task_field: str,
     workspace: Workspace | None,
 ) -> FilterFileSettings:
     """Make the settings; a workspace lends its filter settings and its pool."""
@@ -38,6 +39,7 @@ def settings_of(
         references=tuple(references),
         reference_fields=fields,
         digests=digests,
+        task_field=task_field,
         against=(lambda: _accepted(workspace)) if workspace else None,
         against_name=str(workspace.folder.resolve()) if workspace else "",
     )
@@ -51,10 +53,10 @@ def _accepted(workspace: Workspace) -> Iterator[Candidate]:
 def run_filter(settings: FilterFileSettings, *, is_quiet: bool) -> dict[str, Any]:
     """Run it with a progress display; returns the funnel."""
     if is_quiet:
-        return funnel_of(filter_file(settings))
+        return funnel_record(filter_file(settings))
     console = Console(stderr=True, highlight=False)
     if not sys.stderr.isatty():
-        return funnel_of(filter_file(settings, _Lines(console)))
+        return funnel_record(filter_file(settings, _Lines(console)))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[notes]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("filtering", total=1.0, notes="")
@@ -62,7 +64,7 @@ def run_filter(settings: FilterFileSettings, *, is_quiet: bool) -> dict[str, Any
         def show(progress: FilterProgress) -> None:
             bar.update(task, description=progress.phase, completed=progress.share, notes=_notes(progress))
 
-        return funnel_of(filter_file(settings, show))
+        return funnel_record(filter_file(settings, show))
 
 
 class _Lines:
@@ -80,21 +82,6 @@ class _Lines:
 def _notes(progress: FilterProgress) -> str:
     funnel = progress.funnel
     return f"{funnel.rows:,} rows, {funnel.accepted:,} accepted, {progress.rows_per_s:,.0f} rows/s"
-
-
-def funnel_of(funnel: Funnel) -> dict[str, Any]:
-    """Write a funnel as plain values."""
-    return {
-        "rows": funnel.rows,
-        "accepted": funnel.accepted,
-        "refused": dict(funnel.refused.most_common()),
-        "filters": {
-            name: {"checked": one.checked, "refused": one.refused, "seconds": round(one.seconds, 3)}
-            for name, one in funnel.filters.items()
-        },
-        "seconds": round(funnel.seconds, 3),
-        "damage": funnel.damage,
-    }
 
 
 def print_funnel(funnel: dict[str, Any], out: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def workspace(
     return folder
 
 
-def query(workspace: Path, sql: str) -> list[tuple[object, ...]]:
+def query(workspace: Path, sql: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(f"file:{workspace / 'pool.sqlite3'}?mode=ro", uri=True) as connection:
         return connection.execute(sql).fetchall()
 
@@ -71,7 +72,6 @@ def test_the_pool_reached_its_target_and_the_snapshot_has_what_it_held(workspace
     ((accepted,),) = query(workspace, "select count(*) from candidates where is_accepted = 1")
     (folder,) = (workspace / "snapshots").iterdir()
     rows = [*read_examples(folder, "train"), *read_examples(folder, "val")]
-    assert isinstance(accepted, int)
     assert len(rows) == accepted >= TARGET
     assert read_snapshot(folder).train_rows + read_snapshot(folder).val_rows == accepted
 
@@ -162,7 +162,6 @@ def test_a_killed_generation_loses_no_row_it_reported(
             process.send_signal(signal.SIGKILL)
         ((stored,),) = query(folder, "select count(*) from candidates where is_accepted = 1")
         ((distinct,),) = query(folder, "select count(distinct id) from candidates where is_accepted = 1")
-        assert isinstance(stored, int)
         assert stored == distinct >= reported
         reported = stored
     checked = seedbed("-w", str(folder), "pool", "check", environment=environment)
@@ -177,6 +176,5 @@ def wait_for_more(folder: Path, before: int) -> int:
             ((now,),) = query(folder, "select count(*) from candidates where is_accepted = 1")
         except sqlite3.OperationalError:
             continue
-        assert isinstance(now, int)
         if now > before + 20:
-            return now
+            return int(now)

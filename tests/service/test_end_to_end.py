@@ -135,7 +135,7 @@ def test_why_shows_a_refused_row_beside_its_neighbour(workspace: Path, environme
     shown = seedbed("--workspace", str(workspace), "why", str(identity)[:12], "--json", environment=environment)
     explained = json.loads(shown.stdout)
     assert explained["subject"]["id"] == identity
-    assert [verdict["filter"] for verdict in explained["decisions"][0]["verdicts"]][0] == "wellformed"
+    assert explained["decisions"][0]["verdicts"][0]["filter"] == "wellformed"
     assert explained["requests"][0]["messages"][0]["content"]
 
 

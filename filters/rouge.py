@@ -106,16 +106,24 @@ class RougeIndex:
         if entry >= 0:
             self._store.bury(entry)
 
+    def insert_many(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Do as `insert` does with each, faster; of a key that comes twice, the first text stays."""
+        self._append(entries, is_listing=True)
+
     def load(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Take in many, confirmed at once; of a key that comes twice, or is in, the first text stays."""
-        for batch in batched(entries, _LOAD_ROWS):
-            fresh = {key: text for key, text in reversed(batch) if key not in self}
-            order = [key for key in dict.fromkeys(key for key, _ in batch) if key in fresh]
-            self._store.append(
-                [_key_bytes(key) for key in order], [self._letters(fresh[key]) for key in order], is_listing=False
-            )
+        """Take in many, confirmed at once, and lay all entries out anew: the fastest way to fill an empty index."""
+        self._append(entries, is_listing=False)
         self._store.rebuild()
         self._confirmed = self._store.entry_count
+
+    def _append(self, entries: Iterable[tuple[str, str]], *, is_listing: bool) -> None:
+        for batch in batched(entries, _LOAD_ROWS):
+            fresh: dict[str, str] = {}
+            for key, text in batch:
+                if key not in fresh and key not in self:
+                    fresh[key] = text
+            letters = [self._letters(text) for text in fresh.values()]
+            self._store.append([_key_bytes(key) for key in fresh], letters, is_listing=is_listing)
 
     def best(self, text: str, *, exclude: Collection[str] = ()) -> Match | None:
         """Return the nearest entry beyond the threshold, or None."""

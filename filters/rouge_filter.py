@@ -82,8 +82,15 @@ class RougeFilter:
 
     def load(self, candidates: Iterable[Candidate]) -> None:
         """Put many in, confirmed at once; faster than `add` for each."""
+        alone: list[tuple[str, str]] = []
         for candidate in candidates:
+            if candidate.id == candidate.task_id:
+                alone.append((candidate.id, candidate.instruction))
+                continue
+            self._index.insert_many(alone)  # first, since the earliest of equals is the neighbour
+            alone.clear()
             self._put(candidate)
+        self._index.insert_many(alone)
         self._index.confirm()
 
     def remove(self, candidate_id: str) -> None:

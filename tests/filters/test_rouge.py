@@ -234,6 +234,16 @@ def test_the_index_grows_through_rebuilds() -> None:
             assert match is None or match.score < 1.0
 
 
+def test_many_inserted_at_once_are_as_tentative_as_one() -> None:
+    index = filled(["one two three four"])
+    index.insert_many([("x", "five six seven eight"), ("x", "not this one"), ("0", "nor this")])
+    assert index.best("five six seven eight") == Match("x", 1.0)
+    assert index.best("not this one") is None
+    index.undo()
+    assert index.best("five six seven eight") is None
+    assert index.best("one two three four") == Match("0", 1.0)
+
+
 def test_hostile_texts_are_texts() -> None:
     hostile = ["\x00\x00", "\ud800 lone", "a\u0301 e\u0301", "مرحبا بالعالم", "x" * 100_000, "na " * 5000, "\u200d"]
     index = filled(hostile)

@@ -5,8 +5,11 @@ signatures that agree in all rows of any band are candidates, and a candidate co
 of the shingle sets, compared by 64-bit hashes of the shingles.
 """
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from datasketch import LeanMinHash
 
 _Kind = TypeVar("_Kind", bound=np.generic)
+
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 
 RECALL = 0.999
 """Least share of pairs at the threshold that some band brings together."""
@@ -116,7 +121,19 @@ class Sketcher:
 
 def plain_bytes(text: str) -> bytes:
     """Encode text so that its words are the runs of ASCII letters, digits and bytes from 0x80, whatever the script."""
+    if not text.isascii():
+        text = _BEYOND_ASCII.sub(_separators_as_space, text)  # quotes and dashes, in most texts, are all there is
     return text.encode() if text.isascii() else " ".join(words(text)).encode("utf-8", "replace")
+
+
+def _separators_as_space(match: re.Match[str]) -> str:
+    return _separators(match[0])
+
+
+@lru_cache(maxsize=4096)
+def _separators(run: str) -> str:
+    """Return a space for characters beyond ASCII that are part of no word, others as they are."""
+    return run if words(run) or not unicodedata.is_normalized("NFC", run) else " "
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +180,36 @@ class MinHashIndex:
 
     def add(self, sketch: Sketch, *, task: int = 0, instruction: int = 0) -> int:
         """Put a sketch in; return its entry number."""
-        from seedbed.filters.minhash_kernels import link_entry
+        self.take([sketch], [task], [instruction])
+        return self._count - 1
 
-        self._make_room(len(sketch.shingles))
-        tables, entry = self._tables, self._count
-        begin, end = self._arena_end, self._arena_end + len(sketch.shingles)
-        tables.arena[begin:end] = sketch.shingles
-        tables.bounds[2 * entry], tables.bounds[2 * entry + 1] = begin, end
-        tables.tasks[entry], tables.instructions[entry] = task, instruction
-        tables.is_alive[entry] = True
-        self._used_slots += link_entry(tables, sketch.signature, entry, self.bands.count, self.bands.rows)
-        self._count, self._arena_end = entry + 1, end
-        return entry
+    def take(
+        self, sketches: Sequence[Sketch], tasks: Sequence[int] = (), instructions: Sequence[int] = ()
+    ) -> list[Nearest | None]:
+        """Put sketches in, one after another; return the nearest of each among those before it, as `nearest` would."""
+        from seedbed.filters.minhash_kernels import take_entries
+
+        count, first = len(sketches), self._count
+        if not count:
+            return []
+        shingles = np.concatenate([sketch.shingles for sketch in sketches])
+        self._make_room(count, len(shingles))
+        tables = self._tables
+        ends = self._arena_end + np.cumsum([len(sketch.shingles) for sketch in sketches])
+        tables.arena[self._arena_end : ends[-1]] = shingles
+        tables.bounds[2 * first] = self._arena_end
+        tables.bounds[2 * first + 2 : 2 * (first + count) : 2] = ends[:-1]
+        tables.bounds[2 * first + 1 : 2 * (first + count) : 2] = ends
+        tables.tasks[first : first + count] = tasks or 0
+        tables.instructions[first : first + count] = instructions or 0
+        tables.is_alive[first : first + count] = True
+        best, scores = np.empty(count, np.int64), np.empty(count, np.float64)
+        signatures = np.concatenate([sketch.signature for sketch in sketches])
+        bands, rows, turn = self.bands.count, self.bands.rows, self._turn + 1
+        self._used_slots += take_entries(tables, signatures, first, bands, rows, turn, best, scores)
+        self._count, self._arena_end, self._turn = first + count, int(ends[-1]), self._turn + count
+        found = zip(best.tolist(), scores.tolist(), strict=True)
+        return [Nearest(entry, jaccard) if entry >= 0 else None for entry, jaccard in found]
 
     def remove(self, entry: int) -> None:
         """Forget an entry; its room is not used again."""
@@ -188,21 +223,25 @@ class MinHashIndex:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self._tables)
 
-    def _make_room(self, shingles: int) -> None:
+    def _make_room(self, entries: int, shingles: int) -> None:
         from seedbed.filters.minhash_kernels import rehash
 
         old = self._tables
-        if self._count == len(old.is_alive):
-            rows = 2 * self._count
+        if self._count + entries > len(old.is_alive):
+            rows = 2 * (self._count + entries)
             self._tables = self._tables._replace(
-                links=_grown(old.links, rows * self.bands.count), bounds=_grown(old.bounds, 2 * rows),
-                is_alive=_grown(old.is_alive, rows), tasks=_grown(old.tasks, rows),
-                instructions=_grown(old.instructions, rows), seen=_grown(old.seen, rows),
-            )  # fmt: skip
+                links=_grown(old.links, rows * self.bands.count),
+                bounds=_grown(old.bounds, 2 * rows),
+                is_alive=_grown(old.is_alive, rows),
+                tasks=_grown(old.tasks, rows),
+                instructions=_grown(old.instructions, rows),
+                seen=_grown(old.seen, rows),
+            )
         if self._arena_end + shingles > len(old.arena):
             self._tables = self._tables._replace(arena=_grown(old.arena, 2 * len(old.arena) + shingles))
-        if 3 * (self._used_slots + self.bands.count) > 2 * len(old.keys):
-            keys = np.zeros(2 * len(old.keys), dtype=np.uint64)
+        wanted = 3 * (self._used_slots + entries * self.bands.count) // 2
+        if wanted > len(old.keys):
+            keys = np.zeros(1 << (2 * wanted).bit_length(), dtype=np.uint64)
             heads = np.zeros(len(keys), dtype=np.int32)
             rehash(old.keys, old.heads, keys, heads)
             self._tables = self._tables._replace(keys=keys, heads=heads)

@@ -202,22 +202,6 @@ def place_of(keys: Words64, key: np.uint64) -> int:
 
 
 @kernel
-def link_entry(tables: Tables, signature: Words32, entry: int, bands: int, rows: int) -> int:
-    """Put an entry into its bands' chains; return how many slots of the table it newly fills."""
-    fresh = 0
-    for band in range(bands):
-        key = _band_key(signature, band, rows)
-        slot = place_of(tables.keys, key)
-        if tables.keys[slot] == U64(0):
-            tables.keys[slot] = key
-            tables.heads[slot] = np.int32(-1)
-            fresh += 1
-        tables.links[entry * bands + band] = tables.heads[slot]
-        tables.heads[slot] = np.int32(entry)
-    return fresh
-
-
-@kernel
 def rehash(old_keys: Words64, old_heads: Links, keys: Words64, heads: Links) -> None:
     """Carry all chains over into a larger table."""
     for slot in range(len(old_keys)):
@@ -248,23 +232,67 @@ def _jaccard(tables: Tables, query: Query, entry: int, least: float) -> float:
 
 
 @kernel
-def find_nearest(tables: Tables, query: Query, bands: int, rows: int, turn: int, found: Scores) -> int:
-    """Return the entry of greatest exact Jaccard among those that share a band, ties to the first; -1 for none.
+def _best_in_chain(
+    tables: Tables, query: Query, entry: int, band: int, bands: int, turn: int, best: int, found: Scores
+) -> int:
+    """Follow a chain from an entry on; return the best so far, whose Jaccard is `found[0]`, ties to the first."""
+    links, seen = tables.links, tables.seen
+    while entry >= 0:
+        if seen[entry] != turn:
+            seen[entry] = turn
+            if not _is_passed_over(tables, query, entry):
+                score = _jaccard(tables, query, entry, found[0])
+                if score > found[0] or (score == found[0] and score > 0.0 and entry < best):
+                    found[0] = score
+                    best = entry
+        entry = int(links[entry * bands + band])
+    return best
 
-    `found[0]` becomes its Jaccard.
-    """
-    best = np.int64(-1)
+
+@kernel
+def find_nearest(tables: Tables, query: Query, bands: int, rows: int, turn: int, found: Scores) -> int:
+    """Return the entry of greatest exact Jaccard among those that share a band, -1 for none."""
+    best = -1
     found[0] = 0.0
     for band in range(bands):
         slot = place_of(tables.keys, _band_key(query.signature, band, rows))
-        entry = np.int64(tables.heads[slot]) if tables.keys[slot] != U64(0) else np.int64(-1)
-        while entry >= 0:
-            if tables.seen[entry] != turn:
-                tables.seen[entry] = turn
-                if not _is_passed_over(tables, query, int(entry)):
-                    score = _jaccard(tables, query, int(entry), found[0])
-                    if score > found[0] or (score == found[0] and score > 0.0 and entry < best):
-                        found[0] = score
-                        best = entry
-            entry = np.int64(tables.links[entry * bands + band])
-    return int(best)
+        if tables.keys[slot] != U64(0):
+            best = _best_in_chain(tables, query, int(tables.heads[slot]), band, bands, turn, best, found)
+    return best
+
+
+@kernel
+def take_entries(
+    tables: Tables, signatures: Words32, first: int, bands: int, rows: int, turn: int, best: Ints, scores: Scores
+) -> int:
+    """For each new entry from `first` on, whose fields stand in the tables, find the nearest before it and link it.
+
+    Return how many slots of the table are newly filled. The entries take `turn` and those after it.
+    """
+    keys, heads, links, bounds = tables.keys, tables.heads, tables.links, tables.bounds
+    slots = np.empty(bands, np.int64)
+    width = len(signatures) // len(best)
+    fresh = 0
+    for number in range(len(best)):
+        entry = first + number
+        signature = signatures[number * width : (number + 1) * width]
+        shingles = tables.arena[bounds[2 * entry] : bounds[2 * entry + 1]]
+        query = Query(signature, shingles, tables.tasks[entry], tables.instructions[entry])
+        found = scores[number : number + 1]
+        found[0] = 0.0
+        nearest = -1
+        for band in range(bands):
+            key = _band_key(signature, band, rows)
+            slots[band] = place_of(keys, key)
+            if keys[slots[band]] == U64(0):
+                keys[slots[band]] = key
+                heads[slots[band]] = np.int32(-1)
+                fresh += 1
+            elif heads[slots[band]] >= 0:
+                head = int(heads[slots[band]])
+                nearest = _best_in_chain(tables, query, head, band, bands, turn + number, nearest, found)
+        best[number] = nearest
+        for band in range(bands):
+            links[entry * bands + band] = heads[slots[band]]
+            heads[slots[band]] = np.int32(entry)
+    return fresh

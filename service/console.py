@@ -140,6 +140,7 @@ def describe(event: Event) -> str:
         "endpoint.opened": "endpoint {endpoint} rests: {reason}",
         "endpoint.answered_again": "endpoint {endpoint} answers again",
         "category.saturated": "category {category} is saturated: {accepted} of its last {rows} rows were accepted",
+        "filters.loading": "loading the filters (the first time, their kernels are compiled: about a minute) …",
         "generation.started": "generating with {model} until {target} rows are accepted ({accepted} are)",
         "generation.ended": "generation ended: {ended} {message}",
         "snapshot.frozen": "round {round}: froze snapshot {snapshot} of {rows} training rows",

@@ -40,6 +40,7 @@ async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> 
     if pool.accepted_count() >= target or stop.is_wanted:
         return None
     live.phase = Phase.GENERATING
+    context.events.emit("filters.loading", accepted=pool.accepted_count())
     cascade = await anyio.to_thread.run_sync(loaded_cascade, context.workspace, pool)
     decider = DecisionThread(cascade, pool)
     try:

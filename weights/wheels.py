@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -116,12 +117,13 @@ def _watch(
 
 
 def _bytes_under(folder: Path) -> int:
+    """Return the size of the wheel that pip is writing, wherever below `folder` it has it now."""
     found = 0
-    for path in folder.rglob("*.whl"):
-        try:
-            found = max(found, path.stat().st_size)
-        except FileNotFoundError:  # pip moves the file when it is whole
-            continue
+    for parent, _, names in os.walk(folder):  # which, unlike rglob, shrugs when pip removes a folder meanwhile
+        for name in names:
+            if name.endswith(".whl"):
+                with suppress(FileNotFoundError):  # pip moves the file when it is whole
+                    found = max(found, (Path(parent) / name).stat().st_size)
     return found
 
 

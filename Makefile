@@ -24,10 +24,12 @@ check: $(VENV)/.dev  ## Lint, format, types, import order
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .dev/tree.py
 
 format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python .dev/tree.py --write
 
 test: $(VENV)/.dev  ## The suite that needs no weights, browser or database server (minutes)
 	$(BIN)/pytest -m "not real and not manual"

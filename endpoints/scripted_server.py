@@ -274,12 +274,20 @@ def main() -> None:
     parser.add_argument("--model", default="scripted")
     parser.add_argument("--latency-s", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=random.randrange(2**31))
+    parser.add_argument("--key", default="", help="demand this key; a made-up one, since anyone can list processes")
     chosen = parser.parse_args()
 
     async def serve() -> None:
         answers = plausible_answers(chosen.seed)
-        where = {"host": chosen.host, "port": chosen.port}
-        async with serve_scripted(answers, model=chosen.model, latency_s=chosen.latency_s, **where) as base_url:
+        server = serve_scripted(
+            answers,
+            model=chosen.model,
+            latency_s=chosen.latency_s,
+            key=chosen.key,
+            host=chosen.host,
+            port=chosen.port,
+        )
+        async with server as base_url:
             sys.stdout.write(f"{base_url}\n")
             sys.stdout.flush()
             await anyio.sleep_forever()

@@ -143,6 +143,7 @@ def describe(event: Event) -> str:
         "filters.loading": "loading the filters (the first time, their kernels are compiled: about a minute) …",
         "generation.started": "generating with {model} until {target} rows are accepted ({accepted} are)",
         "generation.ended": "generation ended: {ended} {message}",
+        "round.given_up": "round {round} is given up: {error}",
         "snapshot.frozen": "round {round}: froze snapshot {snapshot} of {rows} training rows",
         "training.started": "round {round}: training on snapshot {snapshot}",
         "training.failed": "round {round}: attempt {attempt} failed: {error}",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import anyio
 import anyio.to_thread
 
-from seedbed.core.errors import EndpointUnreachableError, SeedbedError, TrainingError
+from seedbed.core.errors import EndpointUnreachableError, EvaluationError, LeakError, SeedbedError, TrainingError
 from seedbed.core.load import fingerprint
 from seedbed.core.records import Adapter, EvalReport, Phase, RunState, Snapshot, TrainingRun
 from seedbed.generator.counters import Outcome
@@ -41,11 +41,21 @@ class Rounds:
     async def run(self, rounds: int | None = None) -> int:
         """Run until `rounds` rounds are decided, those of earlier runs counted, or stopped; returns how many are.
 
+        Without a number it goes on when a round's training or evaluation is given up: the alarm stands in the status,
+        and the rows count for the next round.
+
         Raises:
-            SeedbedError: A phase failed for good.
+            SeedbedError: A phase failed for good, and `rounds` were asked for.
         """
         number = 0
-        while (rounds is None or number < rounds) and await self._round(number):
+        while rounds is None or number < rounds:
+            try:
+                if not await self._round(number):
+                    break
+            except (TrainingError, EvaluationError, LeakError) as error:
+                if rounds is not None or self._stop.is_wanted:
+                    raise
+                self._context.events.emit("round.given_up", round=number, error=str(error))
             number += 1
         self._live.phase, self._live.gauge = Phase.STOPPED, lambda: None
         return number

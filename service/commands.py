@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from seedbed.service import file_commands, look_commands, work_commands
+from seedbed.service import file_commands, ledger_commands, look_commands, work_commands
 
 SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("init", work_commands.init),
@@ -22,6 +22,7 @@ SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("promote", work_commands.promote),
     ("rollback", work_commands.rollback),
     ("filter", file_commands.filter_rows),
+    ("refilter", ledger_commands.refilter),
     ("export", file_commands.export_rows),
     ("warm", file_commands.warm),
 )
@@ -29,6 +30,10 @@ SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
 GROUPED: dict[str, tuple[str, tuple[tuple[str, Callable[..., None]], ...]]] = {
     "seeds": ("Look at seed tasks.", (("check", file_commands.seeds_check),)),
     "contamination": ("Look at benchmark overlap.", (("selftest", file_commands.contamination_selftest),)),
+    "references": (
+        "Keep benchmarks out, also of what is already in.",
+        (("add", ledger_commands.references_add), ("rescan", ledger_commands.references_rescan)),
+    ),
     "pool": (
         "Look after the pool.",
         (

@@ -153,6 +153,8 @@ def describe(event: Event) -> str:
         "adapter.promoted": "promoted {adapter}: {reason}",
         "adapter.held": "held {adapter} back: {reason}",
         "adapter.rolled_back": "rolled {adapter} back: {reason}",
+        "adapter.tainted": "adapter {adapter} is tainted: {rows} of its training rows overlap with references",
+        "alarm.raised": "ALARM: {alarm}",
     }
     template = lines.get(event.kind, "")
     return template.format_map(_Known(fields)) if template else ""

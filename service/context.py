@@ -29,6 +29,18 @@ class Context:
 
 
 @contextmanager
+def reading(workspace: Workspace) -> Iterator[Context]:
+    """Open a workspace to look at it, also while another process writes it; its events go nowhere.
+
+    Raises:
+        MissingFileError: Nothing has run in it yet.
+        PoolVersionError: Another version of Seedbed wrote its pool.
+    """
+    with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
+        yield Context(workspace, pool, Events(), Secrets(), PromptLibrary(workspace.prompts))
+
+
+@contextmanager
 def writing(workspace: Workspace, download: Progress | None = None, sinks: Sequence[Sink] = ()) -> Iterator[Context]:
     """Open a workspace for work: its pool is held against other writers, its events go to `logs/events.jsonl`.
 

@@ -53,14 +53,20 @@ async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> 
 
 def loaded_cascade(workspace: Workspace, pool: Pool) -> Cascade:
     """Build the cascade of a workspace, its memories filled with the seeds and all accepted rows."""
-    filters = workspace.config.filters
+    cascade = seeded_cascade(workspace)
+    cascade.load((), pool.accepted())
+    return cascade
+
+
+def seeded_cascade(workspace: Workspace) -> Cascade:
+    """Build the cascade of a workspace, its memories filled with the seeds alone."""
     cascade = build_cascade(
-        filters,
+        workspace.config.filters,
         held_out=workspace.held_out,
         references=workspace.references(),
         loaded=held_out_references(workspace),
     )
-    cascade.load(workspace.seeds, pool.accepted())
+    cascade.load(workspace.seeds, ())
     cascade.warm()
     return cascade
 

@@ -11,14 +11,19 @@ IN_SERVICE = "in-service.json"
 
 
 def apply_decision(context: Context, adapter: Adapter, report: EvalReport) -> Adapter:
-    """Promote or hold, as the report decided; an adapter that was decided on stays as it is."""
+    """Promote or hold, as the report decided; an adapter that was decided on stays as it is.
+
+    One that became tainted after its evaluation is held, whatever the report says.
+    """
     if adapter.promotion != Promotion.PENDING:
         return adapter
-    if report.decision == PromotionDecision.PROMOTE:
+    if report.decision == PromotionDecision.PROMOTE and not adapter.is_tainted:
         return promote(context, adapter, report.reason)
-    held = adapter.model_copy(update={"promotion": Promotion.HELD, "reason": report.reason})
+    decision = PromotionDecision.HOLD_TAINTED if adapter.is_tainted else report.decision
+    reason = "tainted: it was trained on benchmark text" if adapter.is_tainted else report.reason
+    held = adapter.model_copy(update={"promotion": Promotion.HELD, "reason": reason})
     context.pool.update_adapter(held)
-    context.events.emit("adapter.held", adapter=adapter.id, decision=str(report.decision), reason=report.reason)
+    context.events.emit("adapter.held", adapter=adapter.id, decision=str(decision), reason=reason)
     return held
 
 

@@ -1,9 +1,9 @@
 """What is going on, from what is stored and what the running process knows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.core.records import Phase, Status
+from seedbed.core.records import Adapter, Phase, Promotion, Status, TrainingRun
 from seedbed.pool.pool import Pool
 from seedbed.service.promotion import in_service
 from seedbed.service.workspace import Workspace
@@ -31,9 +31,20 @@ def read_status(
         completion_tokens=spent.completion_tokens,
         cost=cost_of(workspace, pool),
         adapter_in_service=current.id if current else "",
-        alarms=tuple(f"round {run.round}: {run.last_error.splitlines()[0]}" for run in runs if run.last_error),
+        alarms=(*_failed(runs), *_tainted(adapters, current)),
         endpoints={name: dict(state) for name, state in endpoints.items()},
     )
+
+
+def _failed(runs: Sequence[TrainingRun]) -> list[str]:
+    return [f"round {run.round}: {run.last_error.splitlines()[0]}" for run in runs if run.last_error]
+
+
+def _tainted(adapters: Sequence[Adapter], current: Adapter | None) -> list[str]:
+    """Name the adapters that were rolled back as tainted and that no newer one has replaced since."""
+    since = -1 if current is None else current.round
+    taken = [one for one in adapters if one.is_tainted and one.promotion is Promotion.ROLLED_BACK and one.round > since]
+    return [f"adapter {one.id} was taken out of service: it was trained on benchmark text" for one in taken]
 
 
 def cost_of(workspace: Workspace, pool: Pool) -> float:

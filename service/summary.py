@@ -1,5 +1,6 @@
 """The last screen of a run: what came in, what was refused and why, what was trained, and where it all lies."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from seedbed.service.context import Context
 from seedbed.service.training import read_metrics
 
 ROWS = 5
+RECENT = 60
 CLIP = 160
 
 
@@ -23,23 +25,24 @@ def print_summary(context: Context, console: Console) -> None:
     console.print(funnel_table(pool))
     console.print(category_table(pool))
     for accepted in (True, False):
-        console.print(Text(f"the latest {'accepted' if accepted else 'refused'} rows", style="bold"))
-        for decided in pool.recent(accepted, ROWS):
+        console.print(Text(f"{'accepted' if accepted else 'refused'} rows, of the latest", style="bold"))
+        for decided in varied(pool.recent(accepted, RECENT)):
             console.print(row_panel(decided))
     adapters, reports = pool.adapters(), pool.reports()
     for adapter in adapters[-1:]:
         console.print(training_text(workspace.adapters / adapter.id, adapter))
     for report in reports[-1:]:
-        console.print(report_table(report))
-        console.print(Text(f"decision: {report.decision} - {report.reason}", style="bold"))
-    console.print(files_text(context, adapters[-1] if adapters else None))
+        for table in report_tables(report):
+            console.print(table)
+        console.print(Text(report.reason, style="bold"))
+    console.print(files_text(context, adapters[-1] if adapters else None), soft_wrap=True)
 
 
 def funnel_table(pool: Pool) -> Table:
     """Tabulate what became of the candidates, by filter and reason."""
     counts = pool.counts()
     table = Table(title=f"{counts.decided} candidates decided, {counts.accepted} accepted", title_justify="left")
-    table.add_column("filter and reason")
+    table.add_column("filter and reason", no_wrap=True)
     table.add_column("rows", justify="right")
     table.add_column("share", justify="right")
     total = max(1, counts.decided)
@@ -64,6 +67,17 @@ def category_table(pool: Pool) -> Table:
     return table
 
 
+def varied(recent: Sequence[Decided]) -> list[Decided]:
+    """Choose rows that differ in category or in the reason of their refusal, as far as there are such."""
+    first: dict[str, Decided] = {}
+    for decided in recent:
+        verdict = decided.decision.deciding
+        kind = f"{verdict.filter}.{verdict.reason}" if verdict else decided.subject.requested_category
+        first.setdefault(kind, decided)
+    chosen = [*first.values()][:ROWS]
+    return chosen + [decided for decided in recent if decided not in chosen][: ROWS - len(chosen)]
+
+
 def row_panel(decided: Decided) -> Panel:
     """Frame one decided row; its text is shown as text, never read as markup."""
     subject, verdict = decided.subject, decided.decision.deciding
@@ -73,11 +87,14 @@ def row_panel(decided: Decided) -> Panel:
         body.append("input: ", style="bold").append(clip(getattr(subject, "input", "")) + "\n")
     body.append("output: ", style="bold").append(clip(getattr(subject, "output", "")))
     if verdict is None:
-        return Panel(body, title=Text(f"accepted {subject.id[:12]} · {subject.requested_category}"), title_align="left")
+        title = f"accepted {subject.id[:12]} · {subject.requested_category}"
+        return Panel(body, title=Text(title), title_align="left")
     measured = "" if verdict.score is None else f" {verdict.score:.2f} against {verdict.threshold}"
-    near = f" · nearest {verdict.neighbour_id}" if verdict.neighbour_id else ""
-    shown = f" · {clip(' '.join(verdict.evidence), 60)}" if verdict.evidence else ""
-    title = f"refused {subject.id[:12]} · {verdict.filter}.{verdict.reason}{measured}{near}{shown}"
+    if verdict.neighbour_id:
+        body.append("\nnearest: ", style="bold").append(verdict.neighbour_id)
+    if verdict.evidence:
+        body.append("\nevidence: ", style="bold").append(clip(" ".join(verdict.evidence)))
+    title = f"refused {subject.id[:12]} · {verdict.filter}.{verdict.reason}{measured}"
     return Panel(body, title=Text(title), title_align="left", border_style="red")
 
 
@@ -93,19 +110,25 @@ def training_text(folder: Path, adapter: Adapter) -> Text:
     return text
 
 
-def report_table(report: EvalReport) -> Table:
-    """Tabulate the held-out scores of each arm, with n."""
-    table = Table(title="held-out categories (never demonstrated, requested or trained)", title_justify="left")
-    for name in ("arm", "category", "n", "score", "exact match", "ROUGE-L", "ends by itself"):
-        table.add_column(name, justify="left" if name in {"arm", "category"} else "right")
+def report_tables(report: EvalReport) -> Iterator[Table]:
+    """Tabulate the held-out scores of each arm, with n, and the paired differences with their intervals."""
+    scores = Table(title="held-out categories (never demonstrated, requested or trained)", title_justify="left")
+    for name in ("arm", "category"):
+        scores.add_column(name, no_wrap=True)
+    for name in ("n", "score", "exact", "ROUGE-L", "ends"):
+        scores.add_column(name, justify="right")
     for score in report.scores:
         shown = (score.exact_match, score.rouge_l, score.eos_share)
         cells = ["" if value is None else f"{value:.3f}" for value in shown]
-        table.add_row(score.arm, score.category, str(score.n), f"{score.score:.3f}", *cells)
+        scores.add_row(score.arm, score.category, str(score.n), f"{score.score:.3f}", *cells)
+    yield scores
+    differences = Table(title="adapter - base, in points, with 95% interval", title_justify="left")
+    for name in ("category", "n", "points", "interval"):
+        differences.add_column(name, justify="left" if name == "category" else "right")
     for one in report.differences:
-        interval = f"{100 * one.mean:+.1f} [{100 * one.low:+.1f}, {100 * one.high:+.1f}] points"
-        table.add_row("adapter - base", one.category, str(one.n), interval, "", "", "")
-    return table
+        interval = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}"
+        differences.add_row(one.category, str(one.n), f"{100 * one.mean:+.1f}", interval)
+    yield differences
 
 
 def files_text(context: Context, adapter: Adapter | None) -> Text:

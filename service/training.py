@@ -12,6 +12,7 @@ from seedbed.core.records import Adapter, RunState, TrainingRun
 from seedbed.service.children import run_module
 from seedbed.service.context import Context
 from seedbed.service.stopping import Stop
+from seedbed.service.tainting import overlapping_rows
 from seedbed.weights.resolve import cache_folder
 
 
@@ -95,6 +96,7 @@ def _adapter(context: Context, run: TrainingRun, out: Path, created_at: float) -
         base=manifest["base"],
         base_sha256=manifest["base_sha256"],
         path=str((out / "adapter").relative_to(context.workspace.folder)),
+        is_tainted=bool(overlapping_rows(context.pool, context.workspace.snapshots / run.snapshot_id)),
         created_at=created_at,
     )
 

@@ -1,0 +1,123 @@
+"""Commands that decide again what was decided: refilter, references add, references rescan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seedbed.service.cli import Here, Json, emit
+from seedbed.service.file_commands import names
+from seedbed.service.work_commands import finish, work
+
+if TYPE_CHECKING:
+    from seedbed.filters.contamination import ContaminationFilter
+    from seedbed.service.adding import AddedReference
+    from seedbed.service.context import Context
+    from seedbed.service.live import Live
+    from seedbed.service.refilter import Tell
+    from seedbed.service.stopping import Stop
+
+
+def refilter(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change; writes nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Decide all stored rows again under the present settings; a person's decisions stay. Asks no model."""
+    from seedbed.service.ledger_screen import refilter_record
+
+    done = _dry_refilter(as_json) if dry_run else work(_refilter_job(as_json), as_json)["refiltered"]
+    if as_json:
+        emit(True, refilter_record(done, is_dry=dry_run), "")
+    finish(was_stopped=done.was_stopped, is_complete=not done.was_stopped)
+
+
+def references_add(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="JSONL, JSON, CSV, Parquet or plain text.")],
+    fields: Annotated[
+        str, typer.Option(help="Fields that hold the items, comma-separated; all strings by default.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Copy benchmarks into references/, and quarantine the rows and mark the adapters that overlap with them."""
+    from seedbed.service.adding import add_references
+    from seedbed.service.rescan import added_filter
+
+    def prepare(context: Context) -> tuple[ContaminationFilter, list[AddedReference]]:
+        added = add_references(context.workspace, files, names(fields))
+        for one in added:
+            context.events.emit("reference.added", reference=one.name, file=str(one.file), items=one.items)
+        return added_filter(context, added), added
+
+    _rescan(prepare, as_json)
+
+
+def references_rescan(as_json: Json = False) -> None:
+    """Look for all references there are in the whole pool, as after putting files into references/ by hand."""
+    from seedbed.service.rescan import whole_filter
+
+    _rescan(lambda context: (whole_filter(context), []), as_json)
+
+
+def _rescan(prepare: Any, as_json: bool) -> None:
+    import anyio.to_thread
+
+    from seedbed.service.ledger_screen import print_rescanned, rescan_record
+    from seedbed.service.rescan import rescan
+
+    async def job(context: Context, stop: Stop, live: Live) -> dict[str, Any]:
+        def in_thread() -> dict[str, Any]:
+            contamination, added = prepare(context)
+            return {"added": added, "done": rescan(context, contamination, tell=_gauge(live), stop=stop)}
+
+        return await anyio.to_thread.run_sync(in_thread)
+
+    result = work(job, as_json)
+    added, done = result["added"], result["done"]
+    if as_json:
+        emit(True, rescan_record(added, done), "")
+    else:
+        print_rescanned(added, done)
+    finish(was_stopped=done.was_stopped, is_complete=not done.was_stopped)
+
+
+def _refilter_job(as_json: bool) -> Any:
+    import anyio.to_thread
+
+    from seedbed.service.ledger_screen import print_refiltered, shower
+    from seedbed.service.refilter import refilter as refilter_rows
+
+    async def job(context: Context, stop: Stop, live: Live) -> dict[str, Any]:
+        def in_thread() -> Any:
+            return refilter_rows(context, is_dry=False, show=shower(as_json), tell=_gauge(live), stop=stop)
+
+        done = await anyio.to_thread.run_sync(in_thread)
+        if not as_json:
+            print_refiltered(done)
+        return {"refiltered": done}
+
+    return job
+
+
+def _dry_refilter(as_json: bool) -> Any:
+    """Replay without holding the workspace, so also beside a service that runs in it."""
+    from seedbed.service.console import Console
+    from seedbed.service.context import reading
+    from seedbed.service.ledger_screen import shower, ticker
+    from seedbed.service.refilter import refilter as refilter_rows
+    from seedbed.service.stopping import Stop
+    from seedbed.service.workspace import open_workspace
+
+    with reading(open_workspace(Here.workspace)) as context:
+        tell = ticker(Console(is_quiet=as_json))
+        return refilter_rows(context, is_dry=True, show=shower(as_json), tell=tell, stop=Stop())
+
+
+def _gauge(live: Live) -> Tell:
+    from seedbed.service.console import Figures
+
+    def tell(label: str, done: int, total: int) -> None:
+        live.gauge = lambda: Figures(label, done, total, "rows")
+
+    return tell

@@ -1,0 +1,147 @@
+"""Benchmark overlap backwards: a reference that is added later is looked for in everything that is already in."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from seedbed.core.records import Candidate, Decider, Decision, Subject, Verdict
+from seedbed.filters.contamination import NAME as CONTAMINATION
+from seedbed.filters.contamination import ContaminationFilter
+from seedbed.pool.pool import Pool
+from seedbed.pool.records import Decided
+from seedbed.service.adding import AddedReference
+from seedbed.service.context import Context
+from seedbed.service.leaks import held_out_references
+from seedbed.service.stopping import Stop
+from seedbed.service.tainting import Tainting, mark_tainted
+
+BATCH_ROWS = 256
+EXAMPLES = 5
+NOTE = "rescan"
+
+Tell = Callable[[str, int, int], None]
+"""Is told what is being done, how many rows are, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An accepted row and the verdict that condemns it."""
+
+    candidate: Candidate
+    verdict: Verdict
+    sequence: int
+    """Of the decision to come."""
+
+
+@dataclass(slots=True)
+class Rescanned:
+    """What a rescan found."""
+
+    scanned: int = 0
+    quarantined: int = 0
+    rules: Counter[str] = field(default_factory=Counter)
+    """Quarantined rows by rule."""
+    references: Counter[str] = field(default_factory=Counter)
+    """Quarantined rows by reference."""
+    examples: list[Hit] = field(default_factory=list)
+    """The first few."""
+    overruled: int = 0
+    """Overlapping rows left in: a person accepted them knowing of that very item."""
+    tainting: Tainting = field(default_factory=Tainting)
+    was_stopped: bool = False
+
+
+def added_filter(context: Context, added: Sequence[AddedReference]) -> ContaminationFilter:
+    """Build the filter that knows some references of the workspace and nothing else."""
+    config = context.workspace.config.filters.contamination.model_copy(update={"digests": False})
+    return ContaminationFilter(config, references=[one.file for one in added])
+
+
+def whole_filter(context: Context) -> ContaminationFilter:
+    """Build the filter as new rows meet it: all references, the digests, the held-out tasks."""
+    workspace = context.workspace
+    return ContaminationFilter(
+        workspace.config.filters.contamination,
+        references=workspace.references(),
+        loaded=held_out_references(workspace),
+    )
+
+
+def rescan(
+    context: Context,
+    contamination: ContaminationFilter,
+    *,
+    tell: Tell,
+    stop: Stop,
+    now: Callable[[], float] = time.time,
+) -> Rescanned:
+    """Quarantine the accepted rows that overlap with a reference, and mark the adapters that were trained on them.
+
+    It may be interrupted anywhere and repeated: rows that are out already are not found again, and adapters are
+    judged by how their training rows stand.
+
+    Raises:
+        PoolError: The database or the disk failed; running it again goes on.
+    """
+    done, total = Rescanned(), context.pool.accepted_count()
+    for batch in _chunks(context.pool.accepted()):
+        if stop.is_wanted:
+            done.was_stopped = True
+            return done
+        _quarantine(context, _hits(context.pool, contamination, batch, done), done, now)
+        done.scanned += len(batch)
+        tell("rescanning", done.scanned, total)
+    done.tainting = mark_tainted(context, contamination)
+    return done
+
+
+def _hits(pool: Pool, contamination: ContaminationFilter, batch: Sequence[Candidate], done: Rescanned) -> list[Hit]:
+    hits: list[Hit] = []
+    for candidate, verdict in zip(batch, contamination.check_many(batch), strict=True):
+        if verdict.accepted:
+            continue
+        history = [one for one in pool.decisions(candidate.id) if one.subject is Subject.CANDIDATE]
+        if _is_overruled(history, verdict):
+            done.overruled += 1
+        else:
+            hits.append(Hit(candidate, verdict, history[-1].sequence + 1))
+    return hits
+
+
+def _is_overruled(history: Sequence[Decision], verdict: Verdict) -> bool:
+    """Say whether a person accepted the row after it had been refused for this very item."""
+    told = [one.deciding for one in history[:-1] if one.deciding is not None]
+    was_known = any((one.filter, one.neighbour_id) == (CONTAMINATION, verdict.neighbour_id) for one in told)
+    return history[-1].by is Decider.PERSON and was_known
+
+
+def _quarantine(context: Context, hits: Sequence[Hit], done: Rescanned, now: Callable[[], float]) -> None:
+    if not hits:
+        return
+    context.pool.commit([Decided(hit.candidate, _decision(hit, now())) for hit in hits])
+    items = sorted({hit.verdict.neighbour_id or "" for hit in hits})
+    context.events.emit("pool.quarantined", rows=len(hits), ids=[hit.candidate.id for hit in hits], items=items)
+    done.quarantined += len(hits)
+    done.rules.update(hit.verdict.reason for hit in hits)
+    done.references.update((hit.verdict.neighbour_id or "").rpartition("/")[0] for hit in hits)
+    done.examples += hits[: EXAMPLES - len(done.examples)]
+
+
+def _decision(hit: Hit, decided_at: float) -> Decision:
+    return Decision(
+        subject=Subject.CANDIDATE,
+        subject_id=hit.candidate.id,
+        sequence=hit.sequence,
+        accepted=False,
+        verdicts=(hit.verdict,),
+        by=Decider.RESCAN,
+        note=NOTE,
+        decided_at=decided_at,
+    )
+
+
+def _chunks(candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
+    while chunk := list(islice(candidates, BATCH_ROWS)):
+        yield chunk

@@ -1,5 +1,6 @@
 """Reading a frozen snapshot, for the rooms that may not know the pool."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -33,5 +34,11 @@ def read_snapshot(folder: Path) -> Snapshot:
 
 def read_examples(folder: Path, part: Literal["train", "val"]) -> list[Example]:
     """Read one part of a snapshot, in its order."""
+    return list(stream_examples(folder, part))
+
+
+def stream_examples(folder: Path, part: Literal["train", "val"]) -> Iterator[Example]:
+    """Yield one part of a snapshot, in its order, without holding it."""
     with (folder / f"{part}.jsonl").open("rb") as stream:
-        return [Example.model_validate_json(line) for line in stream]
+        for line in stream:
+            yield Example.model_validate_json(line)

@@ -23,6 +23,7 @@ from seedbed.filters.wellformed import InstructionFilter, WellformedFilter
 
 _LOAD_ROWS = 4096
 _NOTHING_AHEAD: Mapping[str, Verdict] = MappingProxyType({})
+_NOTHING_SETTLED: Mapping[str, bool] = MappingProxyType({})
 
 ORDER = ("wellformed", "duplicate", "contamination", "minhash", "rouge", "held_out", "quality")
 
@@ -118,8 +119,16 @@ class Cascade:
         with self._undone_on_error():
             return [self._screen_one(as_candidate(proposal)) for proposal in proposals]
 
-    def decide(self, candidates: Sequence[Candidate]) -> list[tuple[Verdict, ...]]:
-        """Check candidates in order. The first refusal ends a row's verdicts; accepted rows join the memories."""
+    def decide(
+        self, candidates: Sequence[Candidate], settled: Mapping[str, bool] = _NOTHING_SETTLED
+    ) -> list[tuple[Verdict, ...]]:
+        """Check candidates in order. The first refusal ends a row's verdicts; accepted rows join the memories.
+
+        Args:
+            candidates: In the order in which they came.
+            settled: By id, rows that are in (True) or out whatever the verdicts say, as a person decided them: they
+                are checked like all others, but whether they join the memories follows this.
+        """
         first, rest = self._split
         with self._undone_on_error():
             early = [_check(first, candidate, self._tallies, self._now) for candidate in candidates]
@@ -129,7 +138,7 @@ class Cascade:
                     one.see_batch(arrived)
             ahead = iter(self._check_ahead(rest, arrived))
             return [
-                self._finish(rest, candidate, verdicts, next(ahead)) if _is_accepted(verdicts) else verdicts
+                self._finish(rest, candidate, verdicts, ahead, settled.get(candidate.id))
                 for candidate, verdicts in zip(candidates, early, strict=True)
             ]
 
@@ -202,10 +211,12 @@ class Cascade:
         rest: Sequence[Filter],
         candidate: Candidate,
         verdicts: tuple[Verdict, ...],
-        ahead: Mapping[str, Verdict],
+        ahead: Iterator[Mapping[str, Verdict]],
+        is_in: bool | None,
     ) -> tuple[Verdict, ...]:
-        verdicts += _check(rest, candidate, self._tallies, self._now, ahead)
         if _is_accepted(verdicts):
+            verdicts += _check(rest, candidate, self._tallies, self._now, next(ahead))
+        if _is_accepted(verdicts) if is_in is None else is_in:
             _add(self._memories, candidate)
         return verdicts
 

@@ -98,16 +98,35 @@ def read_references(path: Path, fields: Sequence[str] = ()) -> list[Reference]:
         raise MissingFileError(f"there is no reference {path}")
     if not path.is_dir():
         return [read_reference(path, fields)]
-    files = sorted(one for one in path.rglob("*") if one.is_file() and _suffix(one) in SUFFIXES)
-    return [read_reference(one, fields) for one in files if not one.name.lower().startswith(("readme", "."))]
+    return [read_reference(one, fields) for one in sorted(path.rglob("*")) if one.is_file() and is_reference(one.name)]
+
+
+def is_reference(name: str) -> bool:
+    """Say whether a file of this name is read where it lies in a folder of references."""
+    return _suffix(Path(name)) in SUFFIXES and not name.lower().startswith(("readme", "."))
+
+
+def fields_file(path: Path) -> Path:
+    """Return the file beside a reference that says which of its fields count, one a line; without it the reader does.
+
+    It lets a folder of references carry the choice that was made when one was added.
+    """
+    return path.with_name(f"{path.name}.fields")
+
+
+def chosen_fields(path: Path) -> tuple[str, ...]:
+    """Return what stands in a reference's `fields_file`; nothing where it has none."""
+    chosen = fields_file(path)
+    return tuple(filter(None, chosen.read_text(encoding="utf-8").split("\n"))) if chosen.is_file() else ()
 
 
 def read_reference(path: Path, fields: Sequence[str] = ()) -> Reference:
-    """Read the items of one file.
+    """Read the items of one file; of the fields named here, else of those its `fields_file` names.
 
     Raises:
         InputError: It cannot be read, lacks a field that was named, or has no text.
     """
+    fields = fields or chosen_fields(path)
     rows = list(_rows(path))
     if _suffix(path) in (".txt", ".md"):
         items = [Item(number, row["text"]) for number, row in rows if row["text"].strip()]

@@ -38,12 +38,14 @@ from seedbed.pool.records import (
     Intent,
     Occurrence,
     PoolCounts,
+    ProposalsLeft,
     RequestFailure,
     ShareChange,
     Unreadable,
     Usage,
 )
 from seedbed.pool.rows import to_candidate, to_completion
+from seedbed.pool.transaction import Standing
 from seedbed.pool.translate import translated
 from seedbed.pool.writer import Writer
 
@@ -235,6 +237,21 @@ class Pool:
     def candidates(self) -> Iterator[Candidate]:
         """Yield all candidates, accepted or refused, in order of arrival."""
         return map(to_candidate, self._pages(schema.candidates))
+
+    def decided(self) -> Iterator[Decided]:
+        """Yield all candidates in order of arrival, each with the decision that held when its page was read."""
+        after, until = 0, self._read(reads.last_number, schema.candidates)
+        while rows := self._read(reads.decided_page, after, until):
+            yield from (decided for _, decided in rows)
+            after = rows[-1][0]
+
+    def standings(self, candidate_ids: Collection[str]) -> dict[str, Standing]:
+        """Return how candidates stand, by id; those the pool does not hold are left out."""
+        return self._read(reads.standings, candidate_ids)
+
+    def proposals_left(self) -> ProposalsLeft:
+        """Count the proposals of which no candidate was made."""
+        return self._read(reads.proposals_left)
 
     def sample_accepted(
         self, count: int, *, rng: Random, categories: Collection[str] | None = None, exclude: Collection[str] = ()

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from random import Random
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, desc, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, desc, exists, func, select
 
 from seedbed.core.records import (
     Adapter,
@@ -20,8 +20,19 @@ from seedbed.core.records import (
     TrainingRun,
 )
 from seedbed.pool import schema
-from seedbed.pool.records import Attempt, Decided, Occurrence, PoolCounts, ShareChange, Unreadable, Usage, Use
+from seedbed.pool.records import (
+    Attempt,
+    Decided,
+    Occurrence,
+    PoolCounts,
+    ProposalsLeft,
+    ShareChange,
+    Unreadable,
+    Usage,
+    Use,
+)
 from seedbed.pool.rows import to_candidate, to_completion, to_decision, to_proposal, to_request, to_run
+from seedbed.pool.transaction import Standing
 
 PAGE_ROWS = 1000
 # Row numbers tried in one query of a sample: a category of 5% of the rows gives some 25 of them.
@@ -139,6 +150,18 @@ def known(connection: Connection, ids: Collection[str]) -> set[str]:
     return found
 
 
+def standings(connection: Connection, ids: Collection[str]) -> dict[str, Standing]:
+    """Return how candidates stand, by id; those the pool does not hold are left out."""
+    table = schema.candidates.c
+    columns = (table.sequence, table.is_accepted, table.filter, table.reason, table.effective_category, table.recipe)
+    wanted, found = list(ids), dict[str, Standing]()
+    for start in range(0, len(wanted), 500):
+        query = select(table.id, *columns).where(table.id.in_(wanted[start : start + 500]))
+        for identity, sequence, is_accepted, *rest in connection.execute(query):
+            found[identity] = Standing(sequence, bool(is_accepted), *rest)
+    return found
+
+
 def decisions(connection: Connection, subject_id: str) -> list[Decision]:
     """Return all decisions on a subject; the last one holds."""
     table = schema.decisions
@@ -186,6 +209,32 @@ def page(
     """Return the next rows in order of arrival."""
     query = select(table).where(table.c.number > after, table.c.number <= until, *conditions)
     return list(connection.execute(query.order_by(table.c.number).limit(PAGE_ROWS)))
+
+
+def decided_page(connection: Connection, after: int, until: int) -> list[tuple[int, Decided]]:
+    """Return the next candidates in order of arrival, each with its number and the decision that holds."""
+    table, holds = schema.candidates, schema.decisions.c
+    rows = page(connection, table, after, until)
+    if not rows:
+        return []
+    is_holding = (
+        (holds.subject == Subject.CANDIDATE.value)
+        & (holds.subject_id == table.c.id)
+        & (holds.sequence == table.c.sequence)
+    )
+    query = select(schema.decisions).join(table, is_holding)
+    query = query.where(table.c.number >= rows[0].number, table.c.number <= rows[-1].number)
+    found = {row.subject_id: to_decision(row) for row in connection.execute(query)}
+    return [(row.number, Decided(to_candidate(row), found[row.id])) for row in rows]
+
+
+def proposals_left(connection: Connection) -> ProposalsLeft:
+    """Count the proposals of which no candidate was made."""
+    table = schema.proposals.c
+    has_instance = exists().where(schema.candidates.c.task_id == table.id)
+    query = select(table.is_accepted, func.count()).where(~has_instance).group_by(table.is_accepted)
+    found = {bool(is_accepted): number for is_accepted, number in connection.execute(query)}
+    return ProposalsLeft(accepted=found.get(True, 0), refused=found.get(False, 0))
 
 
 def recent(connection: Connection, subject: Subject, accepted: bool, count: int) -> list[Decided]:

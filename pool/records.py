@@ -98,6 +98,15 @@ class PoolCounts:
     """Given up."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProposalsLeft:
+    """Proposals of which no candidate was made."""
+
+    accepted: int
+    refused: int
+    """At screening, so that no instance was ever paid for."""
+
+
 class IntentState(StrEnum):
     """What the operator wants."""
 

@@ -110,7 +110,7 @@ def _condemned(examples: Sequence[Example], contamination: ChecksMany | None) ->
 
 def _mark(context: Context, adapter: Adapter, rows: Sequence[str]) -> TaintedAdapter:
     """Mark one; where it would come back into service by a rollback, it never will."""
-    changed = {"is_tainted": True}
+    changed: dict[str, object] = {"is_tainted": True}
     current = in_service(context.pool.adapters())
     if adapter.promotion is Promotion.PROMOTED and current is not None and current.id != adapter.id:
         changed |= {"promotion": Promotion.ROLLED_BACK, "reason": _reason(len(rows))}

@@ -26,7 +26,7 @@ from datasketch import LeanMinHash, MinHash, MinHashLSH
 from rensa import RMinHash
 
 from seedbed.core.text import words
-from seedbed.filters.minhash_index import MinHashIndex, Sketch, Sketcher, choose_bands
+from seedbed.filters.minhash_index import MinHashIndex, Sketcher, Sketches, choose_bands
 
 THRESHOLD = 0.7
 PERMUTATIONS = 128
@@ -117,17 +117,17 @@ def measure_signing(texts: Sequence[str]) -> tuple[list[Row], list[Bar]]:
     ]
 
 
-def query_and_insert_singly(sketches: Sequence[Sketch]) -> None:
+def query_and_insert_singly(sketches: Sketches) -> None:
     index = MinHashIndex(choose_bands(THRESHOLD, PERMUTATIONS))
     for sketch in sketches:
         index.nearest(sketch)
         index.add(sketch)
 
 
-def query_and_insert(sketches: Sequence[Sketch]) -> None:
+def query_and_insert(sketches: Sketches) -> None:
     index = MinHashIndex(choose_bands(THRESHOLD, PERMUTATIONS))
     for first in range(0, len(sketches), 256):
-        index.take(sketches[first : first + 256])
+        index.take(sketches.part(first, first + 256))
 
 
 def query_and_insert_datasketch(lean: Sequence[LeanMinHash]) -> None:

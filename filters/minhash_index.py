@@ -7,7 +7,7 @@ of the shingle sets, compared by 64-bit hashes of the shingles.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 
-_BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
+_BEYOND_ASCII = re.compile("([^\x00-\x7f]+)")
+_CACHED_CHARACTERS = 16
 
 RECALL = 0.999
 """Least share of pairs at the threshold that some band brings together."""
@@ -67,6 +68,36 @@ class Sketch:
         return LeanMinHash(seed=seed, hashvalues=self.signature, scheme="affine32")
 
 
+@dataclass(frozen=True, slots=True)
+class Sketches:
+    """Many sketches side by side; a slice of them is a view."""
+
+    signatures: npt.NDArray[np.uint32]  # (texts, permutations)
+    shingles: npt.NDArray[np.uint64]
+    """Of all texts, one after another; each text's sorted and distinct."""
+    bounds: npt.NDArray[np.int64]  # (texts + 1,)
+    """Where each text's shingles begin, and where the last one's end."""
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, number: int) -> Sketch:
+        return Sketch(self.signatures[number], self.shingles[self.bounds[number] : self.bounds[number + 1]])
+
+    def __iter__(self) -> Iterator[Sketch]:
+        return (self[number] for number in range(len(self)))
+
+    def part(self, begin: int, end: int) -> "Sketches":
+        """Return those from `begin` up to `end`."""
+        return Sketches(self.signatures[begin:end], self.shingles, self.bounds[begin : min(end, len(self)) + 1])
+
+    def chosen(self, numbers: Sequence[int]) -> "Sketches":
+        """Return those of these numbers, in that order."""
+        parts = [self.shingles[self.bounds[number] : self.bounds[number + 1]] for number in numbers]
+        shingles = np.concatenate(parts) if parts else self.shingles[:0]
+        return Sketches(self.signatures[list(numbers)], shingles, _bounds_of([len(part) for part in parts]))
+
+
 class Sketcher:
     """Turns texts into sketches, many at a time.
 
@@ -87,16 +118,14 @@ class Sketcher:
         """Return the signatures of many texts, shape (texts, permutations)."""
         return self._run(texts)[0]
 
-    def sketches(self, texts: Sequence[str]) -> list[Sketch]:
+    def sketches(self, texts: Sequence[str]) -> Sketches:
         """Sketch many texts."""
-        from seedbed.filters.minhash_kernels import sort_unique
+        from seedbed.filters.minhash_kernels import sort_rows
 
         signatures, hashes, bounds = self._run(texts)
-        made = []
-        for row in range(len(texts)):
-            shingles = hashes[bounds[row] : bounds[row + 1]]
-            made.append(Sketch(signatures[row].copy(), shingles[: sort_unique(shingles)].copy()))
-        return made
+        sorted_bounds = np.empty_like(bounds)
+        sort_rows(hashes, bounds, sorted_bounds)
+        return Sketches(signatures, hashes[: sorted_bounds[-1]].copy(), sorted_bounds)
 
     def sketch(self, text: str) -> Sketch:
         """Sketch one text."""
@@ -105,12 +134,11 @@ class Sketcher:
     def _run(
         self, texts: Sequence[str]
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-        from seedbed.filters.minhash_kernels import sketch_rows
+        from seedbed.filters.shingle_kernels import sketch_rows
 
         encoded = [plain_bytes(text) for text in texts]
         buffer = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-        bounds = np.zeros(len(texts) + 1, dtype=np.int64)
-        np.cumsum([len(part) for part in encoded], out=bounds[1:])
+        bounds = _bounds_of([len(part) for part in encoded])
         signatures = np.empty((len(texts), self.permutations), dtype=np.uint32)
         hashes = np.empty(len(buffer) // 2 + len(texts), dtype=np.uint64)
         hash_bounds = np.empty(len(texts) + 1, dtype=np.int64)
@@ -121,19 +149,29 @@ class Sketcher:
 
 def plain_bytes(text: str) -> bytes:
     """Encode text so that its words are the runs of ASCII letters, digits and bytes from 0x80, whatever the script."""
-    if not text.isascii():
-        text = _BEYOND_ASCII.sub(_separators_as_space, text)  # quotes and dashes, in most texts, are all there is
-    return text.encode() if text.isascii() else " ".join(words(text)).encode("utf-8", "replace")
+    if text.isascii():
+        return text.encode()
+    parts = _BEYOND_ASCII.split(text)
+    runs = [_spelled(run) if len(run) > _CACHED_CHARACTERS else _spelled_before(run) for run in parts[1::2]]
+    if None in runs:
+        return " ".join(words(text)).encode("utf-8", "replace")
+    parts[1::2] = [run for run in runs if run is not None]
+    return "".join(parts).encode("utf-8", "replace")
 
 
-def _separators_as_space(match: re.Match[str]) -> str:
-    return _separators(match[0])
+def _spelled(run: str) -> str | None:
+    """Return a run of characters beyond ASCII with its words lower-cased and set apart; None where more is needed.
+
+    Its first word continues the one before the run, where it began with none of its own, and so does its last. What
+    stands around a run changes its letters in two cases: a mark may join the letter before it, and a capital sigma
+    is written otherwise at the end of a word.
+    """
+    if "\u03a3" in run or unicodedata.category(run[0]).startswith("M"):
+        return None
+    return " ".join(words(f"a{run}a"))[1:-1]
 
 
-@lru_cache(maxsize=4096)
-def _separators(run: str) -> str:
-    """Return a space for characters beyond ASCII that are part of no word, others as they are."""
-    return run if words(run) or not unicodedata.is_normalized("NFC", run) else " "
+_spelled_before = lru_cache(maxsize=4096)(_spelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +188,9 @@ class MinHashIndex:
     def __init__(self, bands: Bands) -> None:
         from seedbed.filters.minhash_kernels import Tables
 
-        self.bands = bands
+        self.bands, self._cut = bands, (bands.count, bands.rows)
         self._tables = Tables(
-            keys=np.zeros(1 << 12, dtype=np.uint64),
-            heads=np.zeros(1 << 12, dtype=np.int32),
+            slots=np.zeros(1 << 12, dtype=np.uint64),
             links=np.zeros(256 * bands.count, dtype=np.int32),
             bounds=np.zeros(2 * 256, dtype=np.int64),
             arena=np.zeros(1 << 14, dtype=np.uint64),
@@ -174,17 +211,17 @@ class MinHashIndex:
         from seedbed.filters.minhash_kernels import Query, find_nearest
 
         self._turn += 1
-        query = Query(sketch.signature, sketch.shingles, np.uint64(task), np.uint64(instruction))
-        entry = find_nearest(self._tables, query, self.bands.count, self.bands.rows, self._turn, self._found)
+        query = Query(sketch.shingles, np.uint64(task), np.uint64(instruction))
+        entry = find_nearest(self._tables, query, sketch.signature, *self._cut, self._turn, self._found)
         return Nearest(entry, float(self._found[0])) if entry >= 0 else None
 
     def add(self, sketch: Sketch, *, task: int = 0, instruction: int = 0) -> int:
         """Put a sketch in; return its entry number."""
-        self.take([sketch], [task], [instruction])
+        self.take(_alone(sketch), [task], [instruction])
         return self._count - 1
 
     def take(
-        self, sketches: Sequence[Sketch], tasks: Sequence[int] = (), instructions: Sequence[int] = ()
+        self, sketches: Sketches, tasks: Sequence[int] = (), instructions: Sequence[int] = ()
     ) -> list[Nearest | None]:
         """Put sketches in, one after another; return the nearest of each among those before it, as `nearest` would."""
         from seedbed.filters.minhash_kernels import take_entries
@@ -192,22 +229,20 @@ class MinHashIndex:
         count, first = len(sketches), self._count
         if not count:
             return []
-        shingles = np.concatenate([sketch.shingles for sketch in sketches])
-        self._make_room(count, len(shingles))
+        begin, end = int(sketches.bounds[0]), int(sketches.bounds[-1])
+        self._make_room(count, end - begin)
         tables = self._tables
-        ends = self._arena_end + np.cumsum([len(sketch.shingles) for sketch in sketches])
-        tables.arena[self._arena_end : ends[-1]] = shingles
-        tables.bounds[2 * first] = self._arena_end
-        tables.bounds[2 * first + 2 : 2 * (first + count) : 2] = ends[:-1]
-        tables.bounds[2 * first + 1 : 2 * (first + count) : 2] = ends
+        bounds = sketches.bounds + (self._arena_end - begin)
+        tables.arena[self._arena_end : bounds[-1]] = sketches.shingles[begin:end]
+        tables.bounds[2 * first : 2 * (first + count) : 2] = bounds[:-1]
+        tables.bounds[2 * first + 1 : 2 * (first + count) : 2] = bounds[1:]
         tables.tasks[first : first + count] = tasks or 0
         tables.instructions[first : first + count] = instructions or 0
         tables.is_alive[first : first + count] = True
         best, scores = np.empty(count, np.int64), np.empty(count, np.float64)
-        signatures = np.concatenate([sketch.signature for sketch in sketches])
-        bands, rows, turn = self.bands.count, self.bands.rows, self._turn + 1
-        self._used_slots += take_entries(tables, signatures, first, bands, rows, turn, best, scores)
-        self._count, self._arena_end, self._turn = first + count, int(ends[-1]), self._turn + count
+        turn, signatures = self._turn + 1, sketches.signatures.reshape(-1)
+        self._used_slots += take_entries(tables, signatures, first, *self._cut, turn, best, scores)
+        self._count, self._arena_end, self._turn = first + count, int(bounds[-1]), self._turn + count
         found = zip(best.tolist(), scores.tolist(), strict=True)
         return [Nearest(entry, jaccard) if entry >= 0 else None for entry, jaccard in found]
 
@@ -239,12 +274,22 @@ class MinHashIndex:
             )
         if self._arena_end + shingles > len(old.arena):
             self._tables = self._tables._replace(arena=_grown(old.arena, 2 * len(old.arena) + shingles))
-        wanted = 3 * (self._used_slots + entries * self.bands.count) // 2
-        if wanted > len(old.keys):
-            keys = np.zeros(1 << (2 * wanted).bit_length(), dtype=np.uint64)
-            heads = np.zeros(len(keys), dtype=np.int32)
-            rehash(old.keys, old.heads, keys, heads)
-            self._tables = self._tables._replace(keys=keys, heads=heads)
+        wanted = 2 * (self._used_slots + entries * self.bands.count)
+        if wanted > len(old.slots):
+            slots = np.empty(1 << wanted.bit_length(), dtype=np.uint64)
+            slots.fill(0)
+            rehash(old.slots, slots)
+            self._tables = self._tables._replace(slots=slots)
+
+
+def _alone(sketch: Sketch) -> Sketches:
+    return Sketches(sketch.signature.reshape(1, -1), sketch.shingles, _bounds_of([len(sketch.shingles)]))
+
+
+def _bounds_of(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
+    bounds = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    return bounds
 
 
 def _grown(array: npt.NDArray[_Kind], length: int) -> npt.NDArray[_Kind]:

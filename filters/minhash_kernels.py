@@ -1,8 +1,4 @@
-"""Compiled parts of MinHash: shingles, their hashes, signatures, exact Jaccard, banded lookup.
-
-A shingle's hash is the first 64 bits of its SHA-1; the first 32 are `datasketch.hashfunc.sha1_hash32`. `sign` is the
-`affine32` scheme of datasketch 2.0: MurmurHash3's finalizer once, then a*h + b modulo 2^32, and the minimum.
-"""
+"""Compiled parts of the MinHash index: banded lookup, and the exact Jaccard of what it finds."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -10,11 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.filters.compiled import kernel
-from seedbed.filters.sha1_kernels import LANES, LONGEST, SCHEDULE_SIZE, hash_lanes, hash_long, load_lane
 
 U32: type[np.uint32] = np.uint32
 U64: type[np.uint64] = np.uint64
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Links: TypeAlias = npt.NDArray[np.int32]
 Words32: TypeAlias = npt.NDArray[np.uint32]
@@ -22,14 +16,16 @@ Words64: TypeAlias = npt.NDArray[np.uint64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Scores: TypeAlias = npt.NDArray[np.float64]
 
+HEAD_BITS = 28
+"""Bits of a slot that number an entry, which bounds an index to 2^28 - 1; the other 36 are the band's key."""
+_HEAD = U64((1 << HEAD_BITS) - 1)
+
 
 class Tables(NamedTuple):
     """The arrays of an index: a table from band keys to chains of entries, and what each entry holds."""
 
-    keys: Words64
-    """Open addressing by linear probing; 0 is empty."""
-    heads: Links
-    """The newest entry of each key's chain."""
+    slots: Words64
+    """Open addressing by linear probing: a key and 1 + the newest entry of its chain, in one word; 0 is empty."""
     links: Links
     """The next older entry of the chain, for (entry, band); -1 ends it."""
     bounds: Ints
@@ -45,114 +41,9 @@ class Tables(NamedTuple):
 class Query(NamedTuple):
     """A text that is compared, see `MinHashIndex.nearest`."""
 
-    signature: Words32
     shingles: Words64
     task: np.uint64
     instruction: np.uint64
-
-
-@kernel
-def split_words(buffer: Bytes, begin: int, end: int, text: Bytes, starts: Ints, ends: Ints) -> int:
-    """Copy the words of `buffer[begin:end]`, lower-cased, with one space between; return their number.
-
-    A word byte is an ASCII letter or digit or any byte from 0x80; `starts` and `ends` delimit the words in `text`.
-    """
-    count = 0
-    written = 0
-    inside = False
-    for position in range(begin, end):
-        byte = buffer[position]
-        if 65 <= byte <= 90:
-            byte = np.uint8(byte + 32)
-        if byte >= 128 or 97 <= byte <= 122 or 48 <= byte <= 57:
-            if not inside:
-                if written > 0:
-                    text[written] = np.uint8(32)
-                    written += 1
-                starts[count] = written
-                inside = True
-            text[written] = byte
-            written += 1
-        elif inside:
-            ends[count] = written
-            count += 1
-            inside = False
-    if inside:
-        ends[count] = written
-        count += 1
-    return count
-
-
-@kernel
-def hash_shingles(text: Bytes, starts: Ints, ends: Ints, words: int, size: int, hashes: Words64) -> int:
-    """Hash every run of `size` words (all words, where there are fewer) to the first 64 bits of its SHA-1."""
-    count = max(words - size + 1, min(words, 1))
-    schedule = np.zeros(SCHEDULE_SIZE, np.uint32)
-    high, low = np.empty(LANES, np.uint32), np.empty(LANES, np.uint32)
-    shingle_of = np.empty(LANES, np.int64)
-    filled = 0
-    for shingle in range(count):
-        begin = starts[shingle]
-        length = ends[min(shingle + size, words) - 1] - begin
-        if length > LONGEST:
-            hashes[shingle] = hash_long(text, begin, length)
-        else:
-            load_lane(text, begin, length, filled, schedule)
-            shingle_of[filled] = shingle
-            filled += 1
-        if filled == LANES or (filled > 0 and shingle == count - 1):
-            hash_lanes(schedule, high, low)
-            for lane in range(filled):
-                hashes[shingle_of[lane]] = U64((U64(high[lane]) << U64(32)) | U64(low[lane]))
-            filled = 0
-    return count
-
-
-@kernel
-def sign(hashes: Words64, count: int, multipliers: Words32, offsets: Words32, signature: Words32) -> None:
-    """Write the signature: the least a*h + b modulo 2^32 over all shingles, for each permutation."""
-    for permutation in range(len(multipliers)):
-        signature[permutation] = U32(0xFFFFFFFF)
-    for shingle in range(count):
-        high = U32(hashes[shingle] >> U64(32))
-        value = U32(
-            (high >> U32(24)) | ((high >> U32(8)) & U32(0xFF00)) | ((high & U32(0xFF00)) << U32(8)) | (high << U32(24))
-        )  # sha1_hash32 reads the first four bytes little-endian
-        value = U32((value ^ (value >> U32(16))) * U32(0x85EBCA6B))
-        value = U32((value ^ (value >> U32(13))) * U32(0xC2B2AE35))
-        value = U32(value ^ (value >> U32(16)))
-        for permutation in range(len(multipliers)):
-            signature[permutation] = min(
-                signature[permutation], U32(U32(multipliers[permutation] * value) + offsets[permutation])
-            )
-
-
-@kernel
-def sketch_rows(
-    buffer: Bytes,
-    bounds: Ints,
-    size: int,
-    multipliers: Words32,
-    offsets: Words32,
-    signatures: Words32,
-    hashes: Words64,
-    hash_bounds: Ints,
-) -> None:
-    """Sketch many texts: row r is `buffer[bounds[r]:bounds[r + 1]]`; its shingle hashes follow those of row r - 1."""
-    longest = 0
-    for row in range(len(bounds) - 1):
-        longest = max(longest, bounds[row + 1] - bounds[row])
-    text = np.empty(longest + longest // 2 + 2, np.uint8)
-    starts = np.empty(longest // 2 + 2, np.int64)
-    ends = np.empty(longest // 2 + 2, np.int64)
-    hash_bounds[0] = 0
-    width = len(multipliers)
-    for row in range(len(bounds) - 1):
-        words = split_words(buffer, bounds[row], bounds[row + 1], text, starts, ends)
-        first = hash_bounds[row]
-        count = hash_shingles(text, starts, ends, words, size, hashes[first:])
-        sign(hashes[first:], count, multipliers, offsets, signatures[row * width : (row + 1) * width])
-        hash_bounds[row + 1] = first + count
 
 
 @kernel
@@ -183,32 +74,74 @@ def common_values(first: Words64, second: Words64) -> int:
 
 
 @kernel
-def _band_key(signature: Words32, band: int, rows: int) -> np.uint64:
+def _band_key(signatures: Words32, begin: int, band: int, rows: int) -> np.uint64:
+    """Mix a band's values into the upper 36 bits; bands with equal keys are candidates, which are compared exactly."""
     key = U64(U64(band + 1) * U64(0x9E3779B97F4A7C15))
-    for row in range(rows):
-        key = U64((key ^ U64(signature[band * rows + row])) * U64(0xD6E8FEB86659FD93))
+    first = U64(begin + band * rows)
+    for value in range(first, first + U64(rows)):
+        key = U64((key ^ U64(signatures[value])) * U64(0xD6E8FEB86659FD93))
         key = U64(key ^ (key >> U64(32)))
-    return U64(key | U64(1))  # 0 marks an empty slot
+    return U64(U64(key * U64(0x9E3779B97F4A7C15)) & ~_HEAD)
 
 
 @kernel
-def place_of(keys: Words64, key: np.uint64) -> int:
-    """Return the slot that holds `key`, or the empty one where it belongs; the table is never full."""
-    mask = U64(len(keys) - 1)
-    slot = U64((key >> U64(20)) & mask)
-    while keys[slot] != U64(0) and keys[slot] != key:
+def _home_of(slots: Words64, key: np.uint64) -> np.uint64:
+    """Return the slot where the search for a key begins."""
+    return U64((key >> U64(HEAD_BITS)) & U64(len(slots) - 1))
+
+
+@kernel
+def _place_of(slots: Words64, key: np.uint64, slot: np.uint64) -> np.uint64:
+    """Return, from its home on, the slot that holds `key`, or the empty one where it belongs; one always is."""
+    mask = U64(len(slots) - 1)
+    while slots[slot] != U64(0) and (slots[slot] & ~_HEAD) != key:
         slot = U64((slot + U64(1)) & mask)
-    return int(slot)
+    return slot
+
+
+class Probes(NamedTuple):
+    """What is known of a text's bands before the table is searched."""
+
+    keys: Words64
+    homes: Words64
+    words: Words64
+    """What stood in each home. Read together, before any is looked at: so the waits for memory overlap."""
 
 
 @kernel
-def rehash(old_keys: Words64, old_heads: Links, keys: Words64, heads: Links) -> None:
-    """Carry all chains over into a larger table."""
-    for slot in range(len(old_keys)):
-        if old_keys[slot] != U64(0):
-            place = place_of(keys, old_keys[slot])
-            keys[place] = old_keys[slot]
-            heads[place] = old_heads[slot]
+def _probes_for(bands: int) -> Probes:
+    return Probes(np.empty(bands, np.uint64), np.empty(bands, np.uint64), np.empty(bands, np.uint64))
+
+
+@kernel
+def _fill_probes(slots: Words64, signatures: Words32, begin: int, rows: int, probes: Probes) -> None:
+    """Fill them for the signature that begins at `begin`."""
+    for band in range(len(probes.keys)):
+        probes.keys[band] = _band_key(signatures, begin, band, rows)
+        probes.homes[band] = _home_of(slots, probes.keys[band])
+    for band in range(len(probes.keys)):
+        probes.words[band] = slots[probes.homes[band]]
+
+
+@kernel
+def _probe(slots: Words64, probes: Probes, band: int) -> np.uint64:
+    """Return the slot of a band, as `_place_of` does; a slot never changes its key."""
+    if probes.words[band] != U64(0) and (probes.words[band] & ~_HEAD) == probes.keys[band]:
+        return U64(probes.homes[band])
+    return _place_of(slots, probes.keys[band], probes.homes[band])
+
+
+@kernel
+def rehash(old: Words64, slots: Words64) -> None:
+    """Carry all chains over into a larger table; gathered first, since which slots are empty cannot be predicted."""
+    filled = np.empty(len(old) + 1, np.uint64)
+    count = U64(0)
+    for slot in range(len(old)):
+        filled[count] = old[slot]
+        count += U64(old[slot] != U64(0))
+    for number in range(count):
+        key = U64(filled[number] & ~_HEAD)
+        slots[_place_of(slots, key, _home_of(slots, key))] = filled[number]
 
 
 @kernel
@@ -250,14 +183,18 @@ def _best_in_chain(
 
 
 @kernel
-def find_nearest(tables: Tables, query: Query, bands: int, rows: int, turn: int, found: Scores) -> int:
+def find_nearest(
+    tables: Tables, query: Query, signature: Words32, bands: int, rows: int, turn: int, found: Scores
+) -> int:
     """Return the entry of greatest exact Jaccard among those that share a band, -1 for none."""
+    probes = _probes_for(bands)
+    _fill_probes(tables.slots, signature, 0, rows, probes)
     best = -1
     found[0] = 0.0
     for band in range(bands):
-        slot = place_of(tables.keys, _band_key(query.signature, band, rows))
-        if tables.keys[slot] != U64(0):
-            best = _best_in_chain(tables, query, int(tables.heads[slot]), band, bands, turn, best, found)
+        head = int(tables.slots[_probe(tables.slots, probes, band)] & _HEAD) - 1
+        if head >= 0:
+            best = _best_in_chain(tables, query, head, band, bands, turn, best, found)
     return best
 
 
@@ -269,30 +206,41 @@ def take_entries(
 
     Return how many slots of the table are newly filled. The entries take `turn` and those after it.
     """
-    keys, heads, links, bounds = tables.keys, tables.heads, tables.links, tables.bounds
-    slots = np.empty(bands, np.int64)
-    width = len(signatures) // len(best)
+    slots, links = tables.slots, tables.links
+    probes, width = _probes_for(bands), len(signatures) // len(best)
     fresh = 0
     for number in range(len(best)):
         entry = first + number
-        signature = signatures[number * width : (number + 1) * width]
-        shingles = tables.arena[bounds[2 * entry] : bounds[2 * entry + 1]]
-        query = Query(signature, shingles, tables.tasks[entry], tables.instructions[entry])
-        found = scores[number : number + 1]
-        found[0] = 0.0
-        nearest = -1
+        best[number], scores[number] = -1, 0.0
+        _fill_probes(slots, signatures, number * width, rows, probes)
         for band in range(bands):
-            key = _band_key(signature, band, rows)
-            slots[band] = place_of(keys, key)
-            if keys[slots[band]] == U64(0):
-                keys[slots[band]] = key
-                heads[slots[band]] = np.int32(-1)
+            slot = _probe(slots, probes, band)
+            head = int(slots[slot] & _HEAD) - 1
+            if head == entry:  # two of its bands have one key, by chance
+                links[entry * bands + band] = -1
+                continue
+            if head >= 0:
+                query = Query(
+                    tables.arena[tables.bounds[2 * entry] : tables.bounds[2 * entry + 1]],
+                    tables.tasks[entry],
+                    tables.instructions[entry],
+                )
+                found = scores[number : number + 1]
+                best[number] = _best_in_chain(tables, query, head, band, bands, turn + number, int(best[number]), found)
+            else:
                 fresh += 1
-            elif heads[slots[band]] >= 0:
-                head = int(heads[slots[band]])
-                nearest = _best_in_chain(tables, query, head, band, bands, turn + number, nearest, found)
-        best[number] = nearest
-        for band in range(bands):
-            links[entry * bands + band] = heads[slots[band]]
-            heads[slots[band]] = np.int32(entry)
+            links[entry * bands + band] = head
+            slots[slot] = U64(probes.keys[band] | U64(entry + 1))
     return fresh
+
+
+@kernel
+def sort_rows(hashes: Words64, bounds: Ints, sorted_bounds: Ints) -> None:
+    """Sort the hashes of each row and keep the distinct ones; rows move together, to `sorted_bounds`."""
+    sorted_bounds[0] = 0
+    for row in range(len(bounds) - 1):
+        of_row = hashes[bounds[row] : bounds[row + 1]]
+        kept, first = sort_unique(of_row), sorted_bounds[row]
+        for at in range(kept):
+            hashes[first + at] = of_row[at]
+        sorted_bounds[row + 1] = first + kept

@@ -16,6 +16,7 @@ U32: type[np.uint32] = np.uint32
 U64: type[np.uint64] = np.uint64
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Words32: TypeAlias = npt.NDArray[np.uint32]
+Words64: TypeAlias = npt.NDArray[np.uint64]
 Word: TypeAlias = np.uint32
 State: TypeAlias = tuple[Word, Word, Word, Word, Word]
 
@@ -94,37 +95,44 @@ def _five_late(w: Words32, at: int, a: Word, b: Word, c: Word, d: Word, e: Word)
 
 
 @kernel
-def load_lane(text: Bytes, begin: int, length: int, lane: int, schedule: Words32) -> None:
-    """Write a message of at most `LONGEST` bytes, padded to one block, into a lane."""
-    whole = length >> 2
-    for word in range(whole):
-        at = begin + 4 * word
-        schedule[word * LANES + lane] = U32(
-            (U32(text[at]) << U32(24))
-            | (U32(text[at + 1]) << U32(16))
-            | (U32(text[at + 2]) << U32(8))
-            | U32(text[at + 3])
-        )
-    last = U32(U32(0x80) << U32(24 - 8 * (length & 3)))
-    for byte in range(length & 3):
-        last = U32(last | (U32(text[begin + 4 * whole + byte]) << U32(24 - 8 * byte)))
-    schedule[whole * LANES + lane] = last
-    for word in range(whole + 1, 15):
-        schedule[word * LANES + lane] = U32(0)
-    schedule[15 * LANES + lane] = U32(length * 8)
+def _four_bytes(text: Bytes, at: np.uint64) -> Word:
+    """Return four bytes as a number, big-endian; unsigned indices let the compiler read them at once."""
+    first, second = U32(text[at]) << U32(24), U32(text[at + U64(1)]) << U32(16)
+    return U32(first | second | (U32(text[at + U64(2)]) << U32(8)) | U32(text[at + U64(3)]))
+
+
+@kernel
+def load_lane(text: Bytes, begin: int, length: int, lane: int, schedule: Words32, ends: Words64) -> None:
+    """Write a message of at most `LONGEST` bytes, padded to one block, into a lane.
+
+    Four bytes after the message must be readable. `ends` holds where the padding of each lane's last message ended,
+    so that only what it left is set to zero; before the first it is `SCHEDULE_SIZE`.
+    """
+    source, at = U64(begin), U64(lane)
+    end = at + (U64(length) >> U64(2)) * U64(LANES)
+    while at < end:
+        schedule[at] = _four_bytes(text, source)
+        source += U64(4)
+        at += U64(LANES)
+    bits = U32((U64(length) & U64(3)) << U64(3))
+    kept = U32(~U32(U32(0xFFFFFFFF) >> bits))
+    schedule[end] = U32((_four_bytes(text, source) & kept) | U32(U32(0x80000000) >> bits))
+    length_at = U64(15 * LANES) + U64(lane)
+    for unused in range(end + U64(LANES), min(ends[lane] + U64(1), length_at), U64(LANES)):
+        schedule[unused] = U32(0)
+    schedule[length_at] = U32(length * 8)
+    ends[lane] = end
 
 
 @kernel
 def hash_lanes(schedule: Words32, high: Words32, low: Words32) -> None:
     """Hash all lanes; `high` and `low` get the first and second four bytes of each hash, big-endian.
 
-    The steps are written out: a loop over them inside the loop over lanes would stay scalar.
+    The schedule is one loop, and the steps are written out: loops inside the loop over lanes would stay scalar.
     """
-    for step in range(16, 80):
-        for lane in range(LANES):
-            at = step * LANES + lane
-            mixed = schedule[at - 3 * LANES] ^ schedule[at - 8 * LANES]
-            schedule[at] = _rotate(U32(mixed ^ schedule[at - 14 * LANES] ^ schedule[at - 16 * LANES]), 1)
+    for at in range(16 * LANES, 80 * LANES):
+        mixed = schedule[at - 3 * LANES] ^ schedule[at - 8 * LANES]
+        schedule[at] = _rotate(U32(mixed ^ schedule[at - 14 * LANES] ^ schedule[at - 16 * LANES]), 1)
     for lane in range(LANES):
         a, b, c, d, e = _H0, _H1, _H2, _H3, _H4
         a, b, c, d, e = _five_choosing(schedule, lane, a, b, c, d, e)

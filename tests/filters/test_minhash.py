@@ -188,3 +188,24 @@ def test_hostile_text_neither_stops_the_filter_nor_meets_a_neighbour() -> None:
         assert memory.check(candidate).accepted
         memory.add(candidate)
     assert memory.check(row()).accepted
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["a", "B9", " ", "é", "E\u0301", "\u0301", "Σ", "ς", "\u212a", "漢", "—", "\u200d", "_", "İ"])
+    )
+)
+def test_a_word_is_the_same_whatever_scripts_stand_around_it(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert np.array_equal(sketcher.sketch(text).signature, datasketch_of(text).hashvalues)
+
+
+def test_many_taken_at_once_find_the_neighbours_they_find_one_by_one() -> None:
+    known = [" ".join(f"t{number % 60}w{word + number // 60}" for word in range(30)) for number in range(300)]
+    sketches = sketcher.sketches(known)
+    together, alone = MinHashIndex(choose_bands(0.7, 128)), MinHashIndex(choose_bands(0.7, 128))
+    found = [*together.take(sketches.part(0, 170)), *together.take(sketches.part(170, 300))]
+    for sketch, nearest in zip(sketches, found, strict=True):
+        assert nearest == alone.nearest(sketch)
+        alone.add(sketch)

@@ -32,10 +32,11 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/python .dev/tree.py --write
 
 test: $(VENV)/.dev  ## The suite that needs no weights, browser or database server (minutes)
-	$(BIN)/pytest -m "not real and not manual"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not real and not manual"
 
 test-all: $(VENV)/.dev  ## The suite with real weights and the embedded server (at most half an hour)
-	$(BIN)/pytest -m "not manual"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not real and not manual"
+	$(BIN)/pytest -m "real and not manual"
 
 bench: $(VENV)/.dev  ## Every side-by-side measurement at its small sizes
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done

@@ -26,8 +26,10 @@ def a_server(*options: str) -> Iterator[str]:
     command = [sys.executable, "-m", "seedbed.endpoints.scripted_server", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.kill()
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
 
 
 def a_workspace(folder: Path, base_url: str = "http://127.0.0.1:9/v1", *options: str) -> Path:
@@ -115,7 +117,7 @@ def test_no_workspace_and_no_such_command_are_told(tmp_path: Path) -> None:
 def test_a_disk_that_fills_on_the_way_is_exit_1_and_the_run_goes_on_later(tmp_path: Path) -> None:
     with a_server() as base_url:
         folder = a_workspace(tmp_path / "w", base_url)
-        limited = f"ulimit -f 1200; exec {sys.executable} -m seedbed -w {folder} generate --target 100000 --json"
+        limited = f"ulimit -f 6000; exec {sys.executable} -m seedbed -w {folder} generate --target 100000 --json"
         ran = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
         assert ran.returncode == 1, ran.stderr
         assert "Traceback" not in ran.stderr

@@ -25,7 +25,16 @@ def server_url() -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         line = server.stdout.readline()
-        yield next(word for word in line.split() if word.startswith("http"))
+        yield line.strip()
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def slow_server_url() -> Iterator[str]:
+    command = [sys.executable, "-m", "seedbed.endpoints.scripted_server", "--port", "0", "--latency-s", "0.3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
         server.kill()
 
 
@@ -158,7 +167,7 @@ def test_a_killed_generation_loses_no_row_it_reported(
     reported = 0
     for _ in range(3):
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-            reported = max(reported, wait_for_more(folder, reported))
+            reported = max(reported, wait_for_more(folder, reported, process))
             process.send_signal(signal.SIGKILL)
         ((stored,),) = query(folder, "select count(*) from candidates where is_accepted = 1")
         ((distinct,),) = query(folder, "select count(distinct id) from candidates where is_accepted = 1")
@@ -168,9 +177,54 @@ def test_a_killed_generation_loses_no_row_it_reported(
     assert checked.returncode == 0, checked.stdout
 
 
-def wait_for_more(folder: Path, before: int) -> int:
+def test_ctrl_c_drains_and_the_answers_in_flight_are_kept(
+    tmp_path: Path, environment: dict[str, str], slow_server_url: str
+) -> None:
+    folder = tmp_path / "drained"
+    seedbed("init", str(folder), "--base-url", slow_server_url, "--model", "scripted", environment=environment)
+    command = [sys.executable, "-m", "seedbed", "-w", str(folder), "generate", "--target", "100000", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        wait_for_more(folder, 0, child)
+        child.send_signal(signal.SIGINT)
+        said, errors = child.communicate()
+    assert child.returncode == 130, errors
+    result = json.loads(said)
+    assert result["was_stopped"]
+    assert result["unfinished_requests"] == 0
+    ((waiting,),) = query(folder, "select count(*) from requests where id not in (select request_id from completions)")
+    assert waiting == 0
+    ((accepted,),) = query(folder, "select count(*) from candidates where is_accepted = 1")
+    assert accepted == result["accepted"]
+
+
+def test_serve_answers_while_it_works_and_goes_from_round_to_round(
+    tmp_path: Path, environment: dict[str, str], slow_server_url: str
+) -> None:
+    folder = tmp_path / "served"
+    seedbed("init", str(folder), "--base-url", slow_server_url, "--model", "scripted", environment=environment)
+    command = [sys.executable, "-m", "seedbed", "-w", str(folder), "serve", "--port", "0"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        while not (folder / "service.json").exists():
+            time.sleep(0.05)
+            assert child.poll() is None
+        wait_for_more(folder, 0, child)
+        shown = seedbed("-w", str(folder), "status", "--json", environment=environment)
+        assert json.loads(shown.stdout)["phase"] != "stopped"
+        refused = seedbed("-w", str(folder), "generate", "--target", "9", environment=environment)
+        assert refused.returncode == 2
+        assert "serve" in refused.stderr
+        child.send_signal(signal.SIGTERM)
+        child.communicate()
+    assert child.returncode == 0
+    assert not (folder / "service.json").exists()
+    stopped = seedbed("-w", str(folder), "status", "--json", environment=environment)
+    assert json.loads(stopped.stdout)["phase"] == "stopped"
+
+
+def wait_for_more(folder: Path, before: int, child: "subprocess.Popen[Any]") -> int:
     """Return the accepted rows once there are more than before, as any reader sees them."""
     while True:
+        assert child.poll() is None, (folder / "logs" / "events.jsonl").read_text()
         time.sleep(0.05)
         try:
             ((now,),) = query(folder, "select count(*) from candidates where is_accepted = 1")

@@ -192,7 +192,7 @@ def find_nearest(
     best = -1
     found[0] = 0.0
     for band in range(bands):
-        head = int(tables.slots[_probe(tables.slots, probes, band)] & _HEAD) - 1
+        head = int(np.int64(tables.slots[_probe(tables.slots, probes, band)] & _HEAD)) - 1
         if head >= 0:
             best = _best_in_chain(tables, query, head, band, bands, turn, best, found)
     return best
@@ -215,7 +215,7 @@ def take_entries(
         _fill_probes(slots, signatures, number * width, rows, probes)
         for band in range(bands):
             slot = _probe(slots, probes, band)
-            head = int(slots[slot] & _HEAD) - 1
+            head = int(np.int64(slots[slot] & _HEAD)) - 1
             if head == entry:  # two of its bands have one key, by chance
                 links[entry * bands + band] = -1
                 continue

@@ -68,7 +68,7 @@ def split_words(buffer: Bytes, begin: int, end: int, text: Bytes, cuts: Ints) ->
         length += was_word | is_word
         was_word = is_word
     cuts[count + U64(1)] = np.int64(length)
-    return int(count + was_word)
+    return int(np.int64(count + was_word))
 
 
 @kernel

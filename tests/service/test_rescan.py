@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seedbed.core.config import ContaminationConfig, FiltersConfig, PoolConfig
-from seedbed.core.errors import ConfigError, InputError, MissingFileError
+from seedbed.core.errors import ConfigError, InputError, MissingFileError, WorkspaceHeldError
 from seedbed.core.events import Event
 from seedbed.core.records import (
     Adapter,
@@ -32,10 +32,12 @@ from seedbed.filters.contamination import ContaminationFilter
 from seedbed.pool.check import check
 from seedbed.pool.records import Decided
 from seedbed.pool.snapshot import freeze
+from seedbed.service import ledger_commands
 from seedbed.service.adding import AddedReference, add_references
+from seedbed.service.cli import Here
 from seedbed.service.context import Context, writing
 from seedbed.service.init import create_workspace
-from seedbed.service.promotion import apply_decision, in_service, promote
+from seedbed.service.promotion import apply_decision, in_service, promote, roll_back
 from seedbed.service.refilter import refilter
 from seedbed.service.rescan import Rescanned, added_filter, rescan, whole_filter
 from seedbed.service.status import read_status
@@ -184,6 +186,16 @@ def test_no_tainted_adapter_comes_into_service_for_another(context: Context, tmp
     assert in_service(context.pool.adapters()) is None
     assert all(one.is_tainted for one in adapters(context).values())
     assert [one.promotion for one in adapters(context).values()] == [Promotion.ROLLED_BACK] * 3
+
+
+def test_a_rollback_never_brings_a_tainted_adapter_back(context: Context, tmp_path: Path) -> None:
+    decide(context, [*CLEAN, LANTERN])
+    promote(context, trained(context, frozen(context, 0), 0), "better")
+    decide(context, [LANTERN], accepted=False, by=Decider.PERSON)
+    promote(context, trained(context, frozen(context, 1), 1), "better still")
+    done = add(context, exam(tmp_path, LANTERN))
+    assert (done.tainting.rolled_back, done.tainting.in_service) == ([], "round-0001")
+    assert roll_back(context, "by hand") is None
 
 
 def test_killed_between_quarantine_and_marking_the_next_rescan_marks(context: Context, tmp_path: Path) -> None:
@@ -346,24 +358,21 @@ def test_settings_that_leave_references_out_are_named(
         add_references(replace(context.workspace, config=config), [exam(tmp_path, LANTERN)])
 
 
-def test_the_commands_add_and_rescan_and_tell_who_holds_the_workspace(tmp_path: Path) -> None:
-    def seedbed(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "seedbed", "-w", str(tmp_path / "w"), "references", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    source = exam(tmp_path, LANTERN, FERRY)
-    with writing(a_workspace(tmp_path / "w")) as context:
+def test_the_commands_add_and_rescan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, source = tmp_path / "w", exam(tmp_path, LANTERN, FERRY)
+    monkeypatch.setattr(Here, "workspace", folder)
+    monkeypatch.setenv("SEEDBED__FILTERS__CONTAMINATION__DIGESTS", "false")
+    with writing(a_workspace(folder)) as context:
         decide(context, [*CLEAN, LANTERN, FERRY])
-        held = seedbed("add", str(source))
-        assert (held.returncode, "held for writing" in held.stderr) == (2, True)
-        assert not (tmp_path / "w" / "references" / "exam.jsonl").exists()
-    ran = seedbed("add", str(source), "--fields", "question", "--json")
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
+        with pytest.raises(WorkspaceHeldError):
+            ledger_commands.references_add([source])
+        assert not (folder / "references" / "exam.jsonl").exists()
+    command = [sys.executable, "-m", "seedbed", "-w", str(folder), "references", "add", str(source), "--json"]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert (found["quarantined"], found["by_reference"], found["references"][0]["items"]) == (2, {"exam": 2}, 2)
-    assert "alarm" not in ran.stderr
-    again = seedbed("rescan")
-    assert again.returncode == 0, again.stderr
-    assert f"{len(CLEAN)} accepted rows scanned, 0 quarantined" in again.stdout
-    events = [json.loads(line) for line in (tmp_path / "w" / "logs" / "events.jsonl").read_text().splitlines()]
+    ledger_commands.references_rescan()
+    assert f"{len(CLEAN)} accepted rows scanned, 0 quarantined" in capsys.readouterr().out
+    events = [json.loads(line) for line in (folder / "logs" / "events.jsonl").read_text().splitlines()]
     assert [one["reference"] for one in events if one["kind"] == "reference.added"] == ["exam"]

@@ -86,7 +86,9 @@ class _Found:
         await self._completions()
         await self._json_schema()
         await self._stop(_text_of(counted))
-        twice = await self._chat("n", "Name a colour.", max_tokens=8, n=2)
+        twice = await self._chat(
+            "n", "Name a colour.", max_tokens=8, n=2, temperature=1
+        )  # greedy choices would be equal
         self._set("n", len((twice or {}).get("choices", ())) == 2, twice, "asked for 2 choices, got another number")
         weighed = await self._chat("logprobs", "Name a colour.", max_tokens=4, logprobs=True, top_logprobs=1)
         has_weights = bool(_choice_of(weighed).get("logprobs"))

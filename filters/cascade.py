@@ -49,12 +49,23 @@ class SeesBatch(Protocol):
 
 @runtime_checkable
 class ChecksMany(Protocol):
-    """A filter without a memory that checks many candidates faster together than one by one."""
+    """A filter that checks many candidates faster together than one by one.
+
+    A memory answers None for a candidate whose verdict earlier ones of the batch could change, were they accepted; it
+    is then checked by itself when its turn comes.
+    """
 
     @property
     def name(self) -> str: ...
 
-    def check_many(self, candidates: Sequence[Candidate]) -> list[Verdict]: ...
+    def check_many(self, candidates: Sequence[Candidate]) -> Sequence[Verdict | None]: ...
+
+
+@runtime_checkable
+class AddsMany(Protocol):
+    """A memory that adds many candidates faster together than one by one."""
+
+    def add_many(self, candidates: Sequence[Candidate]) -> None: ...
 
 
 @runtime_checkable
@@ -93,6 +104,9 @@ class Cascade:
         self._memories = tuple(one for one in self._filters if isinstance(one, Memory))
         self._holding = tuple(one for one in self._screening if isinstance(one, Memory))
         self._all_memories = (*self._memories, *(one for one in self._holding if one not in self._memories))
+        self._adding_many = tuple(one for one in self._memories if isinstance(one, AddsMany))
+        self._adding_one = tuple(one for one in self._memories if not isinstance(one, AddsMany))
+        self._pending: list[Candidate] = []
         self._split = _split(self._filters)
         self._held: set[str] = set()
         self._held_tentatively: list[str] = []
@@ -136,11 +150,14 @@ class Cascade:
             for one in rest:
                 if isinstance(one, SeesBatch):
                     one.see_batch(arrived)
-            ahead = iter(self._check_ahead(rest, arrived))
-            return [
+            is_settled = bool(settled) and any(one.id in settled for one in candidates)
+            ahead = iter(self._check_ahead(rest, arrived, is_asking_memories=not is_settled))
+            decided = [
                 self._finish(rest, candidate, verdicts, ahead, settled.get(candidate.id))
                 for candidate, verdicts in zip(candidates, early, strict=True)
             ]
+            self._add_pending()
+            return decided
 
     def confirm(self) -> None:
         """Keep what was accepted since the last `confirm` or `undo`."""
@@ -150,6 +167,7 @@ class Cascade:
 
     def undo(self) -> None:
         """Take back what was accepted since the last `confirm` or `undo`."""
+        self._pending.clear()
         self._held.difference_update(self._held_tentatively)
         self._held_tentatively.clear()
         for memory in self._all_memories:
@@ -190,20 +208,29 @@ class Cascade:
             self._held_tentatively.append(candidate.id)
         return verdicts
 
-    def _check_ahead(self, rest: Sequence[Filter], candidates: Sequence[Candidate]) -> list[dict[str, Verdict]]:
-        """Let the filters that depend on no other row check a batch at once; each row's verdicts, by filter."""
+    def _check_ahead(
+        self, rest: Sequence[Filter], candidates: Sequence[Candidate], *, is_asking_memories: bool
+    ) -> list[dict[str, Verdict]]:
+        """Let filters check a batch at once, each what those before it leave; each row's verdicts, by filter.
+
+        Memories are not asked where a row may join them that was refused: they would not have looked for its kin.
+        """
         ahead: list[dict[str, Verdict]] = [{} for _ in candidates]
+        left = list(range(len(candidates)))
         for one in rest:
-            if not isinstance(one, ChecksMany) or isinstance(one, Memory) or not candidates:
+            if not left or not isinstance(one, ChecksMany) or (isinstance(one, Memory) and not is_asking_memories):
                 continue
             started = self._now()
             try:
-                verdicts = one.check_many(candidates)
+                verdicts = one.check_many([candidates[place] for place in left])
             except Exception as error:
-                raise _broken(one, candidates[0], error) from error
+                raise _broken(one, candidates[left[0]], error) from error
             self._tallies[one.name].seconds += self._now() - started
-            for known, verdict in zip(ahead, verdicts, strict=True):
-                known[one.name] = verdict
+            ahead_of_one = [(place, verdict) for place, verdict in zip(left, verdicts, strict=True) if verdict]
+            for place, verdict in ahead_of_one:
+                ahead[place][one.name] = verdict
+            gone = {place for place, verdict in ahead_of_one if not verdict.accepted}
+            left = [place for place in left if place not in gone]
         return ahead
 
     def _finish(
@@ -215,10 +242,23 @@ class Cascade:
         is_in: bool | None,
     ) -> tuple[Verdict, ...]:
         if _is_accepted(verdicts):
-            verdicts += _check(rest, candidate, self._tallies, self._now, next(ahead))
+            known = next(ahead)
+            if self._pending and any(one.name not in known for one in self._adding_many):
+                self._add_pending()
+            verdicts += _check(rest, candidate, self._tallies, self._now, known)
         if _is_accepted(verdicts) if is_in is None else is_in:
-            _add(self._memories, candidate)
+            _add(self._adding_one, candidate)
+            self._pending.append(candidate)
         return verdicts
+
+    def _add_pending(self) -> None:
+        """Add what was accepted to the memories that take many at once."""
+        for memory in self._adding_many if self._pending else ():
+            try:
+                memory.add_many(self._pending)
+            except Exception as error:
+                raise _broken(memory, self._pending[0], error) from error
+        self._pending.clear()
 
     @contextmanager
     def _undone_on_error(self) -> Iterator[None]:
@@ -244,13 +284,15 @@ def _check(
 ) -> tuple[Verdict, ...]:
     verdicts: list[Verdict] = []
     for one in filters:
-        started = now()
-        try:
-            verdict = ahead.get(one.name) or one.check(candidate)
-        except Exception as error:
-            raise _broken(one, candidate, error) from error
         tally = tallies[one.name]
-        tally.seconds += now() - started
+        verdict = ahead.get(one.name)
+        if verdict is None:
+            started = now()
+            try:
+                verdict = one.check(candidate)
+            except Exception as error:
+                raise _broken(one, candidate, error) from error
+            tally.seconds += now() - started
         tally.checked += 1
         verdicts.append(verdict)
         if not verdict.accepted:

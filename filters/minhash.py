@@ -11,12 +11,13 @@ coarsely.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from seedbed.core.config import MinHashConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.core.text import folded, words
-from seedbed.filters.minhash_index import MinHashIndex, Nearest, Sketch, Sketcher, choose_bands
+from seedbed.filters.minhash_index import MinHashIndex, Nearest, Sketch, Sketcher, Sketches, choose_bands
 from seedbed.filters.protocol import accept, refuse
 
 NAME = "minhash"
@@ -29,6 +30,16 @@ class _Compared:
     text: str
     task: int
     instruction: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Texts that were checked together, kept so that adding them costs no second sketch."""
+
+    sketches: Sketches
+    compared: list[_Compared]
+    numbers: dict[str, int]
+    """By candidate id; -1 for rows that are not compared."""
 
 
 @dataclass(slots=True)
@@ -49,6 +60,16 @@ class _Side:
         self.entries[identity] = self.index.add(sketch, task=compared.task, instruction=compared.instruction)
         self.ids.append(identity)
 
+    def add_many(self, batch: _Batch, identities: Sequence[str]) -> None:
+        numbers = [batch.numbers[identity] for identity in identities]
+        chosen = [batch.compared[number] for number in numbers]
+        first = len(self.ids)
+        self.index.take(
+            batch.sketches.chosen(numbers), [one.task for one in chosen], [one.instruction for one in chosen]
+        )
+        self.ids += identities
+        self.entries.update(zip(identities, range(first, len(self.ids)), strict=True))
+
     def remove(self, identity: str) -> None:
         entry = self.entries.pop(identity, None)
         if entry is not None:
@@ -65,14 +86,43 @@ class MinHashFilter:
         self._texts = self._side(config.shingle_words)
         self._instructions = self._side(1) if config.on_instructions else None
         self._tentative: list[str] = []
+        self._batch: _Batch | None = None
+        self._nothing_near = accept(NAME, threshold=config.threshold)
 
     def check(self, candidate: Candidate) -> Verdict:
         compared = self._compared(candidate)
-        verdict = self._verdict(self._texts, compared, "near_duplicate") if compared else accept(NAME)
+        verdict = self._verdict(self._texts, compared, "near_duplicate") if compared else _NOT_COMPARED
         if not verdict.accepted or self._instructions is None:
             return verdict
         by_words = self._verdict(self._instructions, _alone(candidate), "near_duplicate_instruction")
         return by_words if not by_words.accepted else verdict
+
+    def check_many(self, candidates: Sequence[Candidate]) -> list[Verdict | None]:
+        """Check rows at once; None where the answer depends on earlier rows of the batch."""
+        if self._instructions is not None:
+            return [None] * len(candidates)
+        compared = [self._compared(candidate) for candidate in candidates]
+        chosen = [one for one in compared if one is not None]
+        same = ([one.task for one in chosen], [one.instruction for one in chosen])
+        sketches = self._texts.sketcher.sketches([one.text for one in chosen])
+        count = iter(range(len(chosen)))
+        numbers = {one.id: -1 if text is None else next(count) for one, text in zip(candidates, compared, strict=True)}
+        self._batch = _Batch(sketches, chosen, numbers)
+        nearest = iter(self._texts.index.nearest_of_each(sketches, *same))
+        kin = iter(MinHashIndex(self._texts.index.bands).take(sketches, *same))
+        return [_NOT_COMPARED if text is None else self._verdict_ahead(next(nearest), next(kin)) for text in compared]
+
+    def add_many(self, candidates: Sequence[Candidate]) -> None:
+        """Do as `add` does with each, faster for those that `check_many` saw last."""
+        known = self._batch.numbers if self._batch and self._instructions is None else {}
+        entries = self._texts.entries
+        fresh = dict.fromkeys(one.id for one in candidates if known.get(one.id, -1) >= 0 and one.id not in entries)
+        if self._batch and fresh:
+            self._texts.add_many(self._batch, list(fresh))
+        self._tentative += fresh
+        for candidate in candidates:
+            if candidate.id not in known:
+                self.add(candidate)
 
     def add(self, candidate: Candidate) -> None:
         if candidate.id in self._texts.entries:
@@ -121,14 +171,22 @@ class MinHashFilter:
         return None
 
     def _verdict(self, side: _Side, compared: _Compared, reason: str) -> Verdict:
-        nearest = side.nearest(compared)
+        return self._judge(side, side.nearest(compared), reason)
+
+    def _verdict_ahead(self, nearest: Nearest | None, kin: Nearest | None) -> Verdict | None:
+        return None if kin else self._judge(self._texts, nearest, "near_duplicate")
+
+    def _judge(self, side: _Side, nearest: Nearest | None, reason: str) -> Verdict:
         threshold = self._config.threshold
         if nearest is None:
-            return accept(NAME, threshold=threshold)
+            return self._nothing_near
         neighbour = side.ids[nearest.entry]
         if nearest.jaccard >= threshold:
             return refuse(NAME, reason, score=nearest.jaccard, threshold=threshold, neighbour_id=neighbour)
         return accept(NAME, score=nearest.jaccard, threshold=threshold, neighbour_id=neighbour)
+
+
+_NOT_COMPARED = accept(NAME)
 
 
 def _alone(candidate: Candidate) -> _Compared:

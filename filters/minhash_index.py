@@ -215,6 +215,22 @@ class MinHashIndex:
         entry = find_nearest(self._tables, query, sketch.signature, *self._cut, self._turn, self._found)
         return Nearest(entry, float(self._found[0])) if entry >= 0 else None
 
+    def nearest_of_each(
+        self, sketches: Sketches, tasks: Sequence[int], instructions: Sequence[int]
+    ) -> list[Nearest | None]:
+        """Return `nearest` of each; none is put in."""
+        from seedbed.filters.minhash_kernels import find_nearest_of_each
+
+        count, turn = len(sketches), self._turn + 1
+        if not count:
+            return []
+        best, scores = np.empty(count, np.int64), np.empty(count, np.float64)
+        same = (np.array(tasks, np.uint64), np.array(instructions, np.uint64))
+        texts = (sketches.signatures.reshape(-1), sketches.shingles, sketches.bounds, *same)
+        find_nearest_of_each(self._tables, *texts, *self._cut, turn, best, scores)
+        self._turn += count
+        return _nearest_of(best, scores)
+
     def add(self, sketch: Sketch, *, task: int = 0, instruction: int = 0) -> int:
         """Put a sketch in; return its entry number."""
         self.take(_alone(sketch), [task], [instruction])
@@ -243,8 +259,7 @@ class MinHashIndex:
         turn, signatures = self._turn + 1, sketches.signatures.reshape(-1)
         self._used_slots += take_entries(tables, signatures, first, *self._cut, turn, best, scores)
         self._count, self._arena_end, self._turn = first + count, int(bounds[-1]), self._turn + count
-        found = zip(best.tolist(), scores.tolist(), strict=True)
-        return [Nearest(entry, jaccard) if entry >= 0 else None for entry, jaccard in found]
+        return _nearest_of(best, scores)
 
     def remove(self, entry: int) -> None:
         """Forget an entry; its room is not used again."""
@@ -280,6 +295,11 @@ class MinHashIndex:
             slots.fill(0)
             rehash(old.slots, slots)
             self._tables = self._tables._replace(slots=slots)
+
+
+def _nearest_of(best: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> list[Nearest | None]:
+    found = zip(best.tolist(), scores.tolist(), strict=True)
+    return [Nearest(entry, jaccard) if entry >= 0 else None for entry, jaccard in found]
 
 
 def _alone(sketch: Sketch) -> Sketches:

@@ -199,6 +199,30 @@ def find_nearest(
 
 
 @kernel
+def find_nearest_of_each(
+    tables: Tables,
+    signatures: Words32,
+    shingles: Words64,
+    shingle_bounds: Ints,
+    tasks: Words64,
+    instructions: Words64,
+    bands: int,
+    rows: int,
+    turn: int,
+    best: Ints,
+    scores: Scores,
+) -> None:
+    """Do as `find_nearest` does for many texts, which take `turn` and those after it."""
+    width = len(signatures) // len(best)
+    for number in range(len(best)):
+        query = Query(
+            shingles[shingle_bounds[number] : shingle_bounds[number + 1]], tasks[number], instructions[number]
+        )
+        signature, found = signatures[number * width : (number + 1) * width], scores[number : number + 1]
+        best[number] = find_nearest(tables, query, signature, bands, rows, turn + number, found)
+
+
+@kernel
 def take_entries(
     tables: Tables, signatures: Words32, first: int, bands: int, rows: int, turn: int, best: Ints, scores: Scores
 ) -> int:

@@ -37,6 +37,23 @@ class Bar(NamedTuple):
     """Above the threshold, not at it."""
 
 
+class KinFinder:
+    """Tells which texts of a batch have an earlier one of the same batch at `floor` or above."""
+
+    def __init__(self, index: "RougeIndex") -> None:
+        from seedbed.filters.rouge_store import RougeStore
+
+        bar = Bar(index.floor, is_strict=False)
+        self._index, self._store = index, RougeStore(bar, bar)
+
+    def have_kin(self, texts: Sequence[str]) -> list[bool]:
+        """Say it of each text."""
+        letters = [self._index.letters(text) for text in texts]
+        rows = self._store.screen([str(number).encode() for number in range(len(texts))], letters, is_keeping_all=True)
+        self._store.clear()
+        return [row[0] >= 0 for row in rows]
+
+
 class RougeIndex:
     """Texts under keys, compared by ROUGE-L F-measure; exact, and fast at a million.
 
@@ -87,7 +104,7 @@ class RougeIndex:
     def insert(self, key: str, text: str) -> None:
         """Take in a text, until `confirm` or `undo`; a key that is in stays as it is."""
         if key not in self:
-            self._store.append([_key_bytes(key)], [self._letters(text)])
+            self._store.append([_key_bytes(key)], [self.letters(text)])
 
     def confirm(self) -> None:
         """Keep what was inserted, and tidy up where it pays."""
@@ -119,10 +136,10 @@ class RougeIndex:
     def _append(self, entries: Iterable[tuple[str, str]], *, is_listing: bool) -> None:
         for batch in batched(entries, _LOAD_ROWS):
             fresh: dict[str, str] = {}
-            for key, text in batch:
-                if key not in fresh and key not in self:
-                    fresh[key] = text
-            letters = [self._letters(text) for text in fresh.values()]
+            for (key, text), is_in in zip(batch, self.are_in([key for key, _ in batch]), strict=True):
+                if not is_in:
+                    fresh.setdefault(key, text)
+            letters = [self.letters(text) for text in fresh.values()]
             self._store.append([_key_bytes(key) for key in fresh], letters, is_listing=is_listing)
 
     def best(self, text: str, *, exclude: Collection[str] = ()) -> Match | None:
@@ -132,6 +149,14 @@ class RougeIndex:
     def nearest(self, text: str, *, exclude: Collection[str] = ()) -> Match | None:
         """Return the nearest entry at `floor` or above, or None. Costs more than `best`."""
         return self._search([text], exclude, is_to_floor=True)[0]
+
+    def nearest_of_each(self, texts: Sequence[str]) -> list[Match | None]:
+        """Return `nearest` of each text; none is inserted."""
+        return self._search(texts, (), is_to_floor=True)
+
+    def are_in(self, keys: Sequence[str]) -> list[bool]:
+        """Say of each key whether it is in."""
+        return self._store.are_in([_key_bytes(key) for key in keys])
 
     def is_near_duplicate(self, text: str, *, exclude: Collection[str] = ()) -> bool:
         """Say whether any entry is beyond the threshold."""
@@ -146,13 +171,13 @@ class RougeIndex:
         return [
             self._match(row)
             for row in self._store.screen(
-                [_key_bytes(key) for key, _ in entries], [self._letters(text) for _, text in entries]
+                [_key_bytes(key) for key, _ in entries], [self.letters(text) for _, text in entries]
             )
         ]
 
     def top_k(self, text: str, k: int, *, exclude: Collection[str] = ()) -> list[Match]:
         """Return the k nearest with scores above 0, nearest first; a scan of all entries."""
-        rows = self._store.top_k(self._letters(text), k, self._entries(exclude))
+        rows = self._store.top_k(self.letters(text), k, self._entries(exclude))
         return [match for match in map(self._match, rows) if match is not None]
 
     def tokenize(self, text: str) -> list[str]:
@@ -218,7 +243,7 @@ class RougeIndex:
         is_first_wanted: bool = False,
     ) -> list[Match | None]:
         rows = self._store.search(
-            [self._letters(text) for text in texts],
+            [self.letters(text) for text in texts],
             self._entries(exclude),
             is_to_floor=is_to_floor,
             is_first_wanted=is_first_wanted,
@@ -234,7 +259,7 @@ class RougeIndex:
             return None
         return Match(self._store.key_of(entry).decode("utf-8", "surrogatepass"), f_measure(lcs, count, length))
 
-    def _letters(self, text: str) -> bytes:
+    def letters(self, text: str) -> bytes:
         """Return the words of a text as kernels read them: lower-case, any ASCII but letters and digits between."""
         if text.isascii():
             return text.lower().encode()

@@ -1,13 +1,14 @@
 """The `rouge` filter: instructions must be new (Self-Instruct), and instances of one task must have new inputs."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from seedbed.core.config import RougeConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.core.text import canonical
 from seedbed.filters.protocol import accept, refuse
-from seedbed.filters.rouge import Match, RougeIndex, common_words
+from seedbed.filters.rouge import KinFinder, Match, RougeIndex, common_words
 
 
 @dataclass(slots=True)
@@ -35,6 +36,8 @@ class RougeFilter:
         self._task_of: dict[str, str] = {}
         self._heirs: dict[str, str] = {}
         self._tentative: list[Candidate] = []
+        self._kin: KinFinder | None = None
+        self._nothing_near = accept(self.name, threshold=self._threshold)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -58,10 +61,28 @@ class RougeFilter:
             return self._refusal(
                 "near_duplicate_input", twin, _compared(candidate), self._index.tokenize(_compared(row))
             )
-        best = max((match for match in (nearest, twin) if match is not None), key=lambda m: m.score, default=None)
-        if best is None or best.score < self._index.floor:
-            return accept(self.name, threshold=self._threshold)
-        return accept(self.name, score=best.score, threshold=self._threshold, neighbour_id=self._name(best.key))
+        return self._acceptance(max((one for one in (nearest, twin) if one), key=lambda one: one.score, default=None))
+
+    def check_many(self, candidates: Sequence[Candidate]) -> list[Verdict | None]:
+        """Check rows at once; None where the answer depends on rows of the batch, or of the row's own task."""
+        texts = [one.instruction for one in candidates]
+        matches, is_open = self._index.nearest_of_each(texts), self._are_open(candidates, texts)
+        return [
+            None if is_one_open else self._verdict_alone(candidate, nearest)
+            for candidate, nearest, is_one_open in zip(candidates, matches, is_open, strict=True)
+        ]
+
+    def add_many(self, candidates: Sequence[Candidate]) -> None:
+        """Do as `add` does with each, faster."""
+        alone: list[Candidate] = []
+        for candidate in candidates:
+            if candidate.id == candidate.task_id:
+                alone.append(candidate)
+                continue
+            self._add_alone(alone)  # first, since the earliest of equals is the neighbour
+            alone.clear()
+            self.add(candidate)
+        self._add_alone(alone)
 
     def add(self, candidate: Candidate) -> None:
         """Hold a row, a seed or a proposal, tentatively."""
@@ -106,6 +127,35 @@ class RougeFilter:
         if task_id not in self._tasks:
             self._index.remove(task_id)
         self._leave_entry(row, self._tasks.get(task_id, _Task()))
+
+    def _are_open(self, candidates: Sequence[Candidate], texts: Sequence[str]) -> list[bool]:
+        if self._kin is None:
+            self._kin = KinFinder(self._index)
+        siblings = Counter(one.task_id for one in candidates)
+        are_in = self._index.are_in([one.task_id for one in candidates])
+        return [
+            has_kin or is_in or siblings[one.task_id] > 1 or one.task_id in self._tasks or bool(self._heirs)
+            for one, has_kin, is_in in zip(candidates, self._kin.have_kin(texts), are_in, strict=True)
+        ]
+
+    def _verdict_alone(self, candidate: Candidate, nearest: Match | None) -> Verdict:
+        """Judge a row that is the only one of its task."""
+        if nearest is not None and self._index.is_beyond(nearest.score):
+            return self._refusal("near_duplicate", nearest, candidate.instruction, self._index.words_of(nearest.key))
+        return self._acceptance(nearest)
+
+    def _acceptance(self, best: Match | None) -> Verdict:
+        if best is None or best.score < self._index.floor:
+            return self._nothing_near
+        return accept(self.name, score=best.score, threshold=self._threshold, neighbour_id=self._name(best.key))
+
+    def _add_alone(self, candidates: Sequence[Candidate]) -> None:
+        """Add rows, seeds or proposals that are tasks of their own."""
+        if not candidates:
+            return
+        are_in = self._index.are_in([one.id for one in candidates])
+        self._tentative += [one for one, is_in in zip(candidates, are_in, strict=True) if not is_in]
+        self._index.insert_many((one.id, one.instruction) for one in candidates)
 
     def _put(self, candidate: Candidate) -> bool:
         if candidate.id == candidate.task_id:

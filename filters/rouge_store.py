@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.filters import lcs_kernels, posting_kernels, search_kernels
+from seedbed.filters import lcs_kernels, posting_kernels, search_kernels, word_kernels
 from seedbed.filters.lcs_kernels import Rule
 from seedbed.filters.posting_kernels import Entries, Lists, Packed
 from seedbed.filters.rouge import Bar
@@ -75,6 +75,16 @@ class RougeStore:
         entry = self._keys.find(key)
         return entry if entry >= 0 and self._entries.is_alive[entry] else -1
 
+    def are_in(self, keys: Sequence[bytes]) -> list[bool]:
+        """Say of each key whether it has a living entry."""
+        letters, ends = joined(keys)
+        numbers = np.empty(len(ends), np.int64)
+        word_kernels.find_all(self._keys.strings, letters, ends, numbers)
+        known = numbers >= 0
+        known[known] = self._entries.is_alive[numbers[known]] != 0
+        found: list[bool] = known.tolist()
+        return found
+
     def key_of(self, entry: int) -> bytes:
         return self._keys[entry]
 
@@ -90,8 +100,9 @@ class RougeStore:
     def append(self, keys: Sequence[bytes], texts: Sequence[bytes], *, is_listing: bool = True) -> None:
         """Take in texts; they are found once they are listed."""
         self._reserve(keys, texts)
-        for key in keys:
-            self._keys.add(key)
+        letters, ends = joined(keys)
+        starts = np.concatenate([[0], ends])
+        word_kernels.append_all(self._keys.strings, letters, starts, np.arange(len(keys)))
         letters, ends = joined(texts)
         posting_kernels.append_texts(self._vocabulary.strings, self._entries, letters, ends)
         if is_listing:
@@ -152,8 +163,13 @@ class RougeStore:
         posting_kernels.pack_postings(self._vocabulary.strings, self._entries, packed, *fixed, filled, filled_splits)
         return packed
 
-    def screen(self, keys: Sequence[bytes], texts: Sequence[bytes]) -> list[list[int]]:
-        """Search for each text and take it in where nothing is beyond the threshold."""
+    def clear(self) -> None:
+        """Forget everything."""
+        self._packed_count = 0
+        self._clear()
+
+    def screen(self, keys: Sequence[bytes], texts: Sequence[bytes], *, is_keeping_all: bool = False) -> list[list[int]]:
+        """Search for each text and take it in where nothing is beyond the threshold, or in any case."""
         self._reserve(keys, texts)
         letters, ends = joined(texts)
         key_letters, key_ends = joined(keys)
@@ -172,6 +188,7 @@ class RougeStore:
                 ends,
                 key_letters,
                 key_ends,
+                is_keeping_all,
                 done,
                 results,
             )

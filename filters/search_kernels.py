@@ -151,10 +151,11 @@ def screen_texts(  # noqa: PLR0917 - arrays, each a different thing
     ends: Int64s,
     key_letters: Bytes,
     key_ends: Int64s,
+    is_keeping_all: bool,
     first: int,
     results: Int64s,
 ) -> int:
-    """Search for each text from `first` on, append and list it where nothing is beyond the threshold.
+    """Search for each text from `first` on, append and list it where nothing is beyond the threshold, or in any case.
 
     Returns the first text that could not be listed for want of room.
     """
@@ -166,7 +167,7 @@ def screen_texts(  # noqa: PLR0917 - arrays, each a different thing
             return text
         found = results[4 * text : 4 * text + 4]
         search_text(strings, entries, packed, lists, rule, letters, begin, ends[text], room, nothing, False, found)
-        if found[0] < 0:
+        if is_keeping_all or found[0] < 0:
             key_begin = key_ends[text - 1] if text else 0
             hashed = hash_of(key_letters, key_begin, key_ends[text])
             append(keys, key_letters, key_begin, key_ends[text], hashed)

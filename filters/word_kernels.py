@@ -180,6 +180,15 @@ def append(strings: Strings, letters: Bytes, begin: int, end: int, hashed: np.ui
 
 
 @kernel
+def find_all(strings: Strings, letters: Bytes, ends: Int64s, numbers: Int64s) -> None:
+    """Write the number of each string, or -1; they lie one after another."""
+    begin = 0
+    for at in range(len(ends)):
+        numbers[at] = find(strings, letters, begin, ends[at], hash_of(letters, begin, ends[at]))
+        begin = ends[at]
+
+
+@kernel
 def append_all(strings: Strings, letters: Bytes, starts: Int64s, numbers: Int64s) -> None:
     """Number strings of another collection, in the order given; there must be room."""
     for number in numbers:

@@ -54,14 +54,21 @@ async def _examine(workspace: Workspace, endpoint: EndpointConfig, console: Cons
 def print_examined(examined: dict[str, dict[str, Any]]) -> None:
     """Print what was found as a table, problems below it."""
     table = Table(title="endpoints, as tried", title_justify="left")
-    for name in ("endpoint", "answers", "server", "models", *TRIED):
+    table.add_column("")
+    for name in examined:
         table.add_column(name)
-    for name, found in examined.items():
-        marks = ["yes" if found[one] else "no" for one in TRIED]
-        server = f"{found['server']} {found['version']}".strip()
-        table.add_row(name, "yes" if found["answers"] else "no", server, ", ".join(found["models"]), *marks)
+    found = examined.values()
+    table.add_row("answers", *(_yes(one["answers"]) for one in found))
+    table.add_row("server", *(f"{one['server']} {one['version']}".strip() for one in found))
+    table.add_row("models", *("\n".join(one["models"]) for one in found))
+    for what in TRIED:
+        table.add_row(what, *(_yes(one[what]) for one in found))
     console = RichConsole(highlight=False)
     console.print(table)
-    for name, found in examined.items():
-        for problem in found["problems"]:
+    for name, one in examined.items():
+        for problem in one["problems"]:
             console.print(f"{name}: {problem}", markup=False)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

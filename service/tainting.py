@@ -4,14 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from seedbed.core.errors import MissingFileError, SnapshotError
 from seedbed.core.records import Adapter, Candidate, Example, Lineage, Promotion
 from seedbed.core.snapshots import read_snapshot, stream_examples
-from seedbed.filters.cascade import ChecksMany
 from seedbed.pool.pool import Pool
 from seedbed.service.context import Context
 from seedbed.service.promotion import in_service, publish, roll_back
+
+if TYPE_CHECKING:
+    from seedbed.filters.contamination import ContaminationFilter  # at run time it would load numba
 
 CONTAMINATION = "contamination"
 BATCH_ROWS = 256
@@ -43,7 +46,7 @@ class Tainting:
     """Why an adapter could not be examined: its snapshot is gone, or was changed."""
 
 
-def mark_tainted(context: Context, contamination: ChecksMany | None = None) -> Tainting:
+def mark_tainted(context: Context, contamination: "ContaminationFilter | None" = None) -> Tainting:
     """Mark adapters that were trained on rows refused for benchmark overlap; one in service is rolled back.
 
     It may be repeated: what was cut off on the way is completed.
@@ -74,7 +77,7 @@ def mark_tainted(context: Context, contamination: ChecksMany | None = None) -> T
     return done
 
 
-def overlapping_rows(pool: Pool, folder: Path, contamination: ChecksMany | None = None) -> list[str]:
+def overlapping_rows(pool: Pool, folder: Path, contamination: "ContaminationFilter | None" = None) -> list[str]:
     """Return the ids of a snapshot's training rows that stand refused for benchmark overlap.
 
     Args:
@@ -98,7 +101,7 @@ def overlapping_rows(pool: Pool, folder: Path, contamination: ChecksMany | None 
     return found
 
 
-def _condemned(examples: Sequence[Example], contamination: ChecksMany | None) -> set[str]:
+def _condemned(examples: Sequence[Example], contamination: "ContaminationFilter | None") -> set[str]:
     if contamination is None or not examples:
         return set()
     rows = [

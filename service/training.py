@@ -42,7 +42,9 @@ async def train(context: Context, run: TrainingRun, stop: Stop, now: Callable[[]
         if not (out / "manifest.json").exists():
             context.events.emit("training.interrupted", round=run.round)
             return None
-    adapter = _adapter(context, run, out, now())
+    # A kill between the two writes leaves the adapter stored and the run unaware of it.
+    stored = {adapter.id: adapter for adapter in context.pool.adapters()}
+    adapter = stored.get(out.name) or _adapter(context, run, out, now())
     context.pool.add_adapter(adapter)
     context.pool.update_run(run.model_copy(update={"state": RunState.SUCCEEDED, "adapter_id": adapter.id}))
     context.events.emit("training.ended", round=run.round, adapter=adapter.id)

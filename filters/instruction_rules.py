@@ -68,10 +68,17 @@ def missing_input(row: Candidate, _: WellformedConfig) -> Finding | None:
     instruction = row.instruction.rstrip()
     if instruction.endswith(":"):
         return Finding("missing_input", excerpt(instruction[-60:]))
+    if instruction.isascii() and not _points(instruction.lower()):
+        return None
     found = _REFERS.search(instruction)
     if found is None or any(mark in instruction[found.start() :] for mark in ":\n\"'“«`"):
         return None
     return Finding("missing_input", excerpt(found.group()))
+
+
+def _points(lowered: str) -> bool:
+    """Say whether a word is there without which `_REFERS` finds nothing in ASCII text."""
+    return "following" in lowered or "given" in lowered or "provided" in lowered or "below" in lowered
 
 
 def _count_words(text: str) -> int:

@@ -61,10 +61,25 @@ _AI = (
 )
 """Telling: `As an AI language model, I …`."""
 
+_SIGNS = (
+    *("i ", "i'", "sorry", "apolog", "afraid", " not", " never", "illegal", "unethical", "inappropriate", "as a"),
+)
+"""One of these stands in whatever the patterns find in ASCII text."""
+
 _REFUSAL = re.compile("|".join((*_CANNOT, *_SORRY, *_JUDGING, *_AI)), re.IGNORECASE)
 
 
 def finds_refusal(output: str) -> str:
     """Return the words by which an answer refuses, or "" where it does not."""
-    found = _REFUSAL.search(output[:HEAD_CHARACTERS].replace("’", "'"))
+    head = output[:HEAD_CHARACTERS].replace("’", "'")
+    if head.isascii() and not _has_sign(head.lower()):
+        return ""
+    found = _REFUSAL.search(head)
     return found.group().strip() if found else ""
+
+
+def _has_sign(lowered: str) -> bool:
+    for sign in _SIGNS:  # noqa: SIM110 - a plain loop takes half the time, and it runs on every row
+        if sign in lowered:
+            return True
+    return False

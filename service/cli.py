@@ -13,7 +13,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # the plain help page: importing rich for it would double the time to show it
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]

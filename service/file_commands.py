@@ -27,7 +27,10 @@ def filter_rows(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Filter any file of rows: duplicates, benchmark overlap, malformed rows; needs no workspace and no model."""
+    """Filter any file of rows.
+
+    Malformed rows, duplicates, near-duplicates, benchmark overlap; needs no workspace and no model.
+    """
     from seedbed.service.filter_command import print_funnel, run_filter, settings_of
     from seedbed.service.workspace import open_workspace
 
@@ -72,7 +75,10 @@ def export_rows(
     ] = "alpaca",
     as_json: Json = False,
 ) -> None:
-    """Write the accepted rows to a file, in a form that trainers read."""
+    """Write the accepted rows to a file.
+
+    In a form that trainers read.
+    """
     from seedbed.core.errors import ConfigError
     from seedbed.pool.pool import Pool
     from seedbed.service.export import Format, export
@@ -140,7 +146,10 @@ def pool_restore(
 
 
 def warm() -> None:
-    """Compile the filters' kernels into the cache, so that the first run does not wait (for images)."""
+    """Compile the filters' kernels.
+
+    Into the cache, so that the first run does not wait; for images.
+    """
     from seedbed.core.config import FiltersConfig
     from seedbed.filters.cascade import build_cascade
 

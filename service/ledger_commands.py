@@ -24,7 +24,7 @@ def refilter(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change; writes nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Decide all stored rows again under the present settings; a person's decisions stay. Asks no model."""
+    """Decide all stored rows again."""
     from seedbed.service.ledger_screen import refilter_record
 
     done = _dry_refilter(as_json) if dry_run else work(_refilter_job(as_json), as_json)["refiltered"]

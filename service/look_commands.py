@@ -10,7 +10,7 @@ from seedbed.service.cli import Here, Json, emit
 
 
 def doctor(as_json: Json = False) -> None:
-    """Try what each configured endpoint can do, and print it."""
+    """Try what each endpoint can do."""
     from seedbed.service.doctor import examine, print_examined
     from seedbed.service.workspace import open_workspace
 
@@ -27,7 +27,10 @@ def plan(
     target: Annotated[int | None, typer.Option(help="Accepted rows; the next training's threshold by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what a run would ask and cost, with one prompt of each recipe, before anything is spent."""
+    """Print what a run would ask and cost.
+
+    With one prompt of each recipe, before anything is spent.
+    """
     from seedbed.service.forecast import forecast, print_forecast
     from seedbed.service.workspace import open_workspace
 
@@ -39,7 +42,10 @@ def plan(
 
 
 def status(as_json: Json = False) -> None:
-    """Print what is going on: from the running service where there is one, else from what is stored."""
+    """Print what is going on.
+
+    From the running service where there is one, else from what is stored.
+    """
     from seedbed.service.asking import current_status
     from seedbed.service.workspace import open_workspace
 
@@ -58,7 +64,10 @@ def why(
     identity: Annotated[str, typer.Argument(metavar="ID", help="A row's or proposal's id, or its beginning.")],
     as_json: Json = False,
 ) -> None:
-    """Print a row, every verdict on it, and its neighbour side by side with the shared words marked."""
+    """Explain one row's decision.
+
+    The row, every verdict on it, and its neighbour side by side with the shared words marked.
+    """
     from seedbed.service.explain import explain, print_explained
     from seedbed.service.workspace import open_workspace
 
@@ -70,7 +79,10 @@ def why(
 
 
 def report(as_json: Json = False) -> None:
-    """Print the last screen again: the funnel, rows, the latest training and evaluation, the files."""
+    """Print the last screen of a run again.
+
+    The funnel, rows, the latest training and evaluation, the files.
+    """
     from seedbed.service.asking import current_status, print_stored_summary
     from seedbed.service.workspace import open_workspace
 

@@ -27,7 +27,10 @@ def init(
     keep: Annotated[bool, typer.Option(help="Leave a workspace that is already there as it is.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a workspace: the commented seedbed.toml, the seeds, the folders."""
+    """Make a workspace.
+
+    It gets a commented seedbed.toml, the seeds and the folders.
+    """
     from seedbed.service.init import create_workspace
 
     create_workspace(folder, preset=preset, base_url=base_url, model=model, api_key_env=api_key_env, keep=keep)
@@ -38,7 +41,10 @@ def generate(
     target: Annotated[int, typer.Option(help="Stop at so many accepted rows in the pool.")],
     as_json: Json = False,
 ) -> None:
-    """Generate rows until the pool holds --target accepted ones; trains nothing."""
+    """Generate rows; trains nothing.
+
+    Stops when the pool holds --target accepted ones.
+    """
     from seedbed.core.errors import ConfigError
     from seedbed.service.generation import generate as generate_rows
 
@@ -58,7 +64,10 @@ def run(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds to bring to a decision.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Do the whole job without the HTTP service: generate, freeze, train, evaluate, promote or hold."""
+    """Do the whole job, without the service.
+
+    Generate, freeze, train, evaluate, promote or hold.
+    """
     result = run_rounds(rounds, None, as_json)
     finish(was_stopped=result["was_stopped"], is_complete=result["rounds"] >= rounds)
 
@@ -69,7 +78,10 @@ def serve(
     rounds: Annotated[int | None, typer.Option(min=1, help="End after so many rounds.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run as a service until stopped: round after round, answering /healthz and /v1/status."""
+    """Run as a service until stopped.
+
+    Round after round, answering /healthz, /readyz and /v1/status.
+    """
     from seedbed.service.running import Serve
     from seedbed.service.workspace import open_workspace
 
@@ -80,7 +92,7 @@ def serve(
 
 
 def snapshot(as_json: Json = False) -> None:
-    """Freeze what the pool has accepted, without training."""
+    """Freeze what the pool has accepted."""
     from seedbed.service.rounds import freeze_snapshot
 
     async def job(context: Context, *_: object) -> dict[str, Any]:
@@ -99,7 +111,10 @@ def train(
     round: Annotated[int | None, typer.Option(help="The round; the latest triggered one by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train the adapter of a round whose training was triggered, resuming where it was cut off."""
+    """Train the adapter of a triggered round.
+
+    Goes on where an earlier attempt was cut off.
+    """
     from seedbed.service.by_hand import train_round
 
     result = work(lambda context, stop, live: train_round(context, stop, live, round), as_json)
@@ -111,7 +126,7 @@ def evaluate(
     adapter: Annotated[str, typer.Argument(help="An adapter; the latest by default.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Evaluate an adapter against its base on the held-out tasks."""
+    """Evaluate an adapter on held-out tasks."""
     from seedbed.service.by_hand import evaluate_adapter
 
     result = work(lambda context, stop, live: evaluate_adapter(context, stop, live, adapter), as_json)
@@ -124,7 +139,10 @@ def promote(
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
     as_json: Json = False,
 ) -> None:
-    """Put an adapter into service by hand, whatever its evaluation said."""
+    """Put an adapter into service by hand.
+
+    Whatever its evaluation said.
+    """
     from seedbed.service.by_hand import promote_by_hand
 
     result = work(lambda context, *_: promote_by_hand(context, adapter, note), as_json)
@@ -135,7 +153,10 @@ def rollback(
     note: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
     as_json: Json = False,
 ) -> None:
-    """Take the adapter in service out; the one promoted before it takes its place."""
+    """Take the adapter in service out.
+
+    The one promoted before it takes its place.
+    """
     from seedbed.service.by_hand import roll_back_by_hand
 
     result = work(lambda context, *_: roll_back_by_hand(context, note), as_json)

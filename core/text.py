@@ -61,6 +61,8 @@ def canonical(text: str) -> str:
 
 def folded(text: str) -> str:
     """Reduce text further, for equality that ignores case, width and spacing: NFKC, case-folded, single spaces."""
+    if text.isascii():
+        return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

@@ -72,6 +72,7 @@ class ContaminationFilter:
         digests = read_digests() if config.digests else []
         digests += [digest_of(reference, config.coverage_ngram) for reference in (*own, *loaded)]
         self.index = OverlapIndex(digests, config)
+        self._clean = accept(NAME, score=0.0, threshold=config.coverage)
 
     def check(self, candidate: Candidate) -> Verdict:
         return self.check_many([candidate])[0]
@@ -92,6 +93,8 @@ class ContaminationFilter:
 
     def _verdict(self, row: tuple[str, str, str], overlap: Overlap) -> Verdict:
         rules = overlap.rules(self._config.coverage)
+        if not rules and overlap.covered < 0:
+            return self._clean
         if not rules:
             neighbour = self.index.name_of(overlap.covered) if overlap.covered >= 0 else None
             return accept(NAME, score=overlap.coverage, threshold=self._config.coverage, neighbour_id=neighbour)

@@ -27,13 +27,16 @@ class DuplicateFilter:
         self._entries: dict[str, tuple[str, str]] = {}
         self._tentative: list[str] = []
         self._contradicted: dict[str, Candidate] = {}
+        self._checked: tuple[Candidate, tuple[str, str]] | None = None
+        """The candidate checked last and its keys: most are added next."""
 
     def see_batch(self, candidates: Sequence[Candidate]) -> None:
         """Look over the candidates about to be checked, for completions that contradict themselves."""
         self._contradicted = contradicted(candidates)
 
     def check(self, candidate: Candidate) -> Verdict:
-        triple, question = _keys(candidate)
+        triple, question = keys = _keys(candidate)
+        self._checked = candidate, keys
         known = self._triples.get(triple)
         if known is not None:
             return refuse(NAME, "exact_duplicate", score=1.0, neighbour_id=known)
@@ -48,7 +51,8 @@ class DuplicateFilter:
     def add(self, candidate: Candidate) -> None:
         if candidate.id in self._entries:
             return
-        triple, question = _keys(candidate)
+        is_known = self._checked is not None and self._checked[0] is candidate
+        triple, question = self._checked[1] if self._checked and is_known else _keys(candidate)
         self._entries[candidate.id] = (triple, question)
         self._triples.setdefault(triple, candidate.id)
         if question:

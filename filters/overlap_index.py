@@ -1,6 +1,6 @@
 """All references in one index, and the four rules that look into it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Literal, TypeAlias
@@ -26,6 +26,7 @@ class Rule(IntFlag):
     COVERED_ITEM = 8
 
 
+_NO_RULE = Rule(0)
 ALL_RULES = Rule.EQUAL_ITEM | Rule.EMBEDDED_ITEM | Rule.SHARED_NGRAM | Rule.COVERED_ITEM
 
 
@@ -47,6 +48,8 @@ class Overlap:
 
     def rules(self, coverage: float) -> Rule:
         """Return the rules that condemn the row."""
+        if self.equal < 0 and self.embedded < 0 and self.shared < 0 and self.covered < 0:
+            return _NO_RULE
         found = Rule(0)
         found |= Rule.EQUAL_ITEM if self.equal >= 0 else Rule(0)
         found |= Rule.EMBEDDED_ITEM if self.embedded >= 0 else Rule(0)
@@ -98,7 +101,7 @@ class OverlapIndex:
     def overlaps(self, rows: Sequence[tuple[str, str, str]], rules: Rule = ALL_RULES) -> list[Overlap]:
         """Apply rules to rows of (instruction, input, output), many at a time."""
         found = self.find(rows, rules)
-        return [_overlap(found, row) for row in range(len(rows))]
+        return list(_overlaps(found))
 
     def find(self, rows: Sequence[tuple[str, str, str]], rules: Rule = ALL_RULES) -> kernels.Found:
         """Apply rules; the answer is one array a rule."""
@@ -124,6 +127,13 @@ class OverlapIndex:
         return [" ".join(words[first:last]) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
+def _overlaps(found: kernels.Found) -> Iterator[Overlap]:
+    """Yield what was found in each row; most have nothing, and share one record."""
+    has_some = (found.equal >= 0) | (found.embedded >= 0) | (found.shared >= 0) | (found.covered >= 0)
+    for row, is_some in enumerate(has_some.tolist()):
+        yield _overlap(found, row) if is_some else _NOTHING
+
+
 def _overlap(found: kernels.Found, row: int) -> Overlap:
     spans = [(int(span[row, 0]), int(span[row, 1])) for span in found[5:]]
     return Overlap(
@@ -137,6 +147,9 @@ def _overlap(found: kernels.Found, row: int) -> Overlap:
         spans[1],
         spans[2],
     )
+
+
+_NOTHING = Overlap(-1, -1, -1, 0, -1, 0.0, (0, 0), (0, 0), (0, 0))
 
 
 def _index_of(digests: Sequence[Digest], config: ContaminationConfig) -> kernels.Index:

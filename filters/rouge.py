@@ -301,6 +301,13 @@ def lcs_length(first: Sequence[str], second: Sequence[str]) -> int:
 
 def common_words(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
     """Return one longest common subsequence of two texts."""
+    same = next((at for at, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), None)
+    if same is None:
+        return tuple(first if len(first) < len(second) else second)
+    return (*first[:same], *_common_words(first[same:], second[same:]))
+
+
+def _common_words(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
     table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
     for i in range(len(first) - 1, -1, -1):
         for j in range(len(second) - 1, -1, -1):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 import anyio
+import anyio.lowlevel
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from seedbed.core.config import GenerationConfig
@@ -165,8 +166,11 @@ class Engine:
 
     async def _has_room(self) -> bool:
         """Wait until another recipe may start; False when none shall any more."""
+        # Tasks that die of a cancellation wake us each time, so that it would never reach this loop by itself.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         while self._ended is None and self._is_full():
             await self._changed.wait()
+            await anyio.lowlevel.checkpoint_if_cancelled()
         return self._ended is None
 
     def _is_full(self) -> bool:

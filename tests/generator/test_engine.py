@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from seedbed.core.config import GenerationConfig
@@ -13,6 +14,7 @@ from seedbed.core.errors import (
     EndpointResponseError,
     FilterError,
     GenerationError,
+    PoolFullError,
 )
 from seedbed.core.records import Candidate, Completion, Decision, Request
 from seedbed.generator.counters import Ended
@@ -145,6 +147,19 @@ async def test_a_broken_filter_stops_the_run() -> None:
 
     with pytest.raises(FilterError, match="candidate 17"):
         await bench.engine(decide=decide).run(lambda: False)
+
+
+async def test_a_pool_that_fails_under_many_recipes_stops_the_run() -> None:
+    bench = three_new_triples()
+
+    async def ask(request: Request) -> Completion:
+        if len(bench.requests) > 40:
+            raise PoolFullError("the disk is full")
+        await anyio.lowlevel.checkpoint()
+        return completion(request, bench.answer(request))
+
+    with pytest.raises(PoolFullError, match="the disk is full"):
+        await bench.engine(GenerationConfig(recipes={"alpaca": 1.0}, concurrency=64), ask=ask).run(lambda: False)
 
 
 async def test_stopping_lets_what_is_in_flight_come_in_and_asks_nothing_more() -> None:

@@ -139,7 +139,9 @@ def files_text(context: Context, adapter: Adapter | None) -> Text:
     lines += [("training rows", path.parent / "train.jsonl") for path in snapshots[-1:]]
     if adapter is not None:
         lines.append(("the adapter (PEFT)", folder / adapter.path))
-        lines.append(("its held-out report", context.workspace.reports / adapter.id / "report.md"))
+        report = context.workspace.reports / adapter.id
+        lines.append(("its held-out report", report / "report.md"))
+        lines += [("the same as a plot", path) for path in report.glob("scores.png")]
     lines.append(("settings", folder / "seedbed.toml"))
     lines.append(("what happened", context.workspace.logs / "events.jsonl"))
     text = Text("files\n", style="bold")

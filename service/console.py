@@ -59,7 +59,6 @@ class Console:
         self.is_quiet = is_quiet
         self._rate, self._label = Rate(), ""
         self._said_at = -math.inf
-        self._progress: Progress | None = None
 
     def say(self, text: str) -> None:
         """Print a line; text from models and servers is shown as it is, never read as markup."""

@@ -30,11 +30,17 @@ def apply_decision(context: Context, adapter: Adapter, report: EvalReport) -> Ad
 def promote(context: Context, adapter: Adapter, reason: str) -> Adapter:
     """Put an adapter into service: it becomes the one that `adapters/in-service.json` names.
 
+    The one in service is that of the latest promoted round, so those of later rounds are rolled back.
+
     Raises:
         InputError: The adapter was trained on a row that overlaps a benchmark.
     """
     if adapter.is_tainted:
         raise InputError(f"adapter {adapter.id} is tainted: it was trained on benchmark text; train a new one")
+    for newer in context.pool.adapters():
+        if newer.promotion == Promotion.PROMOTED and newer.round > adapter.round:
+            update = {"promotion": Promotion.ROLLED_BACK, "reason": f"{adapter.id} was promoted in its place"}
+            context.pool.update_adapter(newer.model_copy(update=update))
     promoted = adapter.model_copy(update={"promotion": Promotion.PROMOTED, "reason": reason})
     context.pool.update_adapter(promoted)
     publish(context)

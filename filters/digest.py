@@ -24,7 +24,7 @@ from seedbed.filters.normal_form import VERSION, normal_text
 from seedbed.filters.references import SHORT_WORDS, Reference
 
 if TYPE_CHECKING:
-    from seedbed.filters.overlap_kernels import Made
+    from seedbed.filters.item_kernels import Made
 
 FOLDER = Path(__file__).parent / "digests"
 """The digests that come with the package."""
@@ -85,12 +85,13 @@ class DigestManifest(Record):
 
 def digest_of(reference: Reference, gram: int = GRAM_WORDS) -> Digest:
     """Hash the items of a reference; equal ones count once, those without a word not at all."""
-    from seedbed.filters import overlap_kernels as kernels
+    from seedbed.filters.hash_kernels import letter_codes, letter_powers
+    from seedbed.filters.item_kernels import Made, read_items
 
     texts = [normal_text(item.text).encode("utf-8", "replace") for item in reference.items]
     buffer, bounds = joined(texts)
     count, longest = len(texts), max((len(text) for text in texts), default=0)
-    made = kernels.Made(
+    made = Made(
         words=np.zeros(count, dtype=np.int32),
         letters=np.zeros(count, dtype=np.int32),
         hashes=np.zeros(count, dtype=np.uint64),
@@ -98,8 +99,8 @@ def digest_of(reference: Reference, gram: int = GRAM_WORDS) -> Digest:
         gates=np.zeros(count, dtype=np.uint16),
         grams=np.empty(len(buffer) + 1, dtype=np.uint64),
     )
-    codes, powers = kernels.letter_codes(), kernels.letter_powers(longest)
-    total = kernels.read_items(buffer, bounds, codes, powers, gram, made)
+    codes, powers = letter_codes(), letter_powers(longest)
+    total = read_items(buffer, bounds, codes, powers, gram, made)
     is_kept = _is_first_of_its_kind(whole_keys(made.hashes, made.words, SHORT_WORDS)) & (made.words > 0)
     kept = np.flatnonzero(is_kept)
     grams = np.maximum(made.words.astype(np.int64) - gram + 1, 0)
@@ -125,12 +126,12 @@ def _is_first_of_its_kind(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]
 
 def _standing(texts: Sequence[bytes], made: "Made", kept: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
     """Count in how many of the texts each of them stands whole."""
-    from seedbed.filters import overlap_kernels as kernels
+    from seedbed.filters.item_kernels import count_standing
 
     letters = made.letters[kept].astype(np.int64)
     items = items_of(letters, made.hashes[kept], made.anchors[kept], made.gates[kept], letters > 0)
     counts = np.zeros(len(kept), dtype=np.int32)
-    kernels.count_standing(items, *joined(texts), np.empty(len(kept) + 1, np.int32), counts)
+    count_standing(items, *joined(texts), np.empty(len(kept) + 1, np.int32), counts)
     return counts
 
 

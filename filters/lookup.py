@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.filters import overlap_kernels as kernels
+from seedbed.filters.hash_kernels import letter_codes, letter_powers
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 
@@ -67,8 +68,8 @@ def items_of(
         hashes=hashes,
         levels=levels,
         short_levels=np.bitwise_or.reduce(bits[is_wanted & ~is_gated], initial=np.uint32(0)),
-        powers=kernels.letter_powers(int(letters.max(initial=kernels.GATE_LETTERS))),
-        codes=kernels.letter_codes(),
+        powers=letter_powers(int(letters.max(initial=kernels.GATE_LETTERS))),
+        codes=letter_codes(),
     )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from seedbed.core.config import ContaminationConfig
 from seedbed.filters import overlap_kernels as kernels
 from seedbed.filters.digest import Digest
+from seedbed.filters.item_kernels import gram_ids_of, long_grams_of
 from seedbed.filters.lookup import items_of, joined, lookup_of, together, whole_keys
 from seedbed.filters.normal_form import normal_text, normal_words
 
@@ -118,7 +119,7 @@ class OverlapIndex:
     def shared_stretches(self, row: tuple[str, str, str], item: int) -> list[str]:
         """Return the stretches of a row's words that lie in n-grams shared with an item."""
         words = [word for field in row for word in normal_words(field)]
-        ids = kernels.gram_ids_of(self._index, *joined([" ".join(words).encode("utf-8", "replace")]))
+        ids = gram_ids_of(self._index, *joined([" ".join(words).encode("utf-8", "replace")]))
         begin, end = self._index.gram_bounds[item], self._index.gram_bounds[item + 1]
         is_shared = np.zeros(len(words), dtype=np.bool_)
         for at in np.flatnonzero((ids >= 0) & np.isin(ids, self._index.gram_ids[begin:end])):
@@ -164,7 +165,7 @@ def _index_of(digests: Sequence[Digest], config: ContaminationConfig) -> kernels
     gram_lookup = lookup_of(grams, np.repeat(numbers, np.diff(bounds)), reference, most)
     steps, reach = _steps(config), config.ngram - config.coverage_ngram
     long_grams, items = np.empty(len(grams), np.uint64), np.empty(len(grams), np.int32)
-    total = kernels.long_grams_of(grams, bounds, reach, steps, long_grams, items)
+    total = long_grams_of(grams, bounds, reach, steps, long_grams, items)
     standing = together([digest.standing for digest in digests], np.int64)
     return kernels.Index(
         items=items_of(

@@ -59,7 +59,7 @@ def contamination_selftest(
     as_json: Json = False,
 ) -> None:
     """Plant canaries of each reference beside clean text, and print what each rule finds of them."""
-    from seedbed.service.filter_command import print_selftest, run_selftest
+    from seedbed.service.decontamination import print_selftest, run_selftest
 
     table = run_selftest(reference or [])
     if as_json:

@@ -1,4 +1,4 @@
-"""What `seedbed filter` and `seedbed contamination selftest` do between the command line and the functions."""
+"""What `seedbed filter` does between the command line and the functions."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ from seedbed.service.filter_file import FilterFileSettings, FilterProgress, filt
 from seedbed.service.workspace import Workspace
 
 LINE_EVERY_ROWS = 50_000
-RULES = {"equal_item": "equal", "embedded_item": "within", "shared_ngram": "13-gram", "covered_item": "8-grams"}
 
 
 def settings_of(
@@ -100,66 +99,3 @@ def print_funnel(funnel: dict[str, Any], out: Path) -> None:
     if funnel["damage"]:
         console.print(f"the input could not be read to its end: {funnel['damage']}", markup=False)
     console.print(f"{out / 'accepted.jsonl'}\n{out / 'refused.jsonl'}", markup=False)
-
-
-def run_selftest(paths: Sequence[Path]) -> dict[str, Any]:
-    """Run the decontamination selftest: on references of the user's, or on one made of our own seeds.
-
-    The shipped digests hold no text, so nothing of theirs can be planted by itself. A file that is named like one of
-    them is planted against the digest, not against its own text; what that gave stands in `docs/benchmarks.md`.
-    """
-    from seedbed.core.config import ContaminationConfig
-    from seedbed.filters.contamination import ContaminationFilter
-    from seedbed.filters.digest import read_manifest
-    from seedbed.filters.references import read_references
-    from seedbed.filters.selftest import run_selftest as selftest
-    from seedbed.filters.selftest import synthetic_reference
-    from seedbed.seeds.load import PACKAGED_TASKS, load_seed_tasks
-
-    seeds = load_seed_tasks(PACKAGED_TASKS)
-    clean = [(seed.instruction, seed.input, seed.output) for seed in seeds]
-    references = [reference for path in paths for reference in read_references(path)]
-    if not references:
-        references = [synthetic_reference([seed.output for seed in seeds])]
-    shipped = {entry.name for entry in read_manifest().digests}
-    others = [reference for reference in references if reference.name not in shipped]
-    table = selftest(ContaminationFilter(ContaminationConfig(), loaded=others), references, clean)
-    return {
-        "references": [reference.name for reference in references],
-        "is_synthetic": not paths,
-        "clean_rows": table.clean_rows,
-        "false_positives": table.false_positives,
-        "false_by_rule": table.false_by_rule,
-        "recalls": [
-            {
-                "reference": one.reference,
-                "canary": str(one.canary),
-                "planted": one.planted,
-                "found": one.found,
-                "by_rule": one.by_rule,
-            }
-            for one in table.recalls
-        ],
-    }
-
-
-def print_selftest(result: dict[str, Any]) -> None:
-    """Print the selftest's table for people."""
-    console = Console(highlight=False)
-    rules = list(RULES)
-    table = Table(title="canaries found by any rule, and by each", title_justify="left")
-    for name in ("reference", "canary"):
-        table.add_column(name, no_wrap=name == "canary")
-    for name in ("planted", "found", *RULES.values()):
-        table.add_column(name, justify="right")
-    for one in result["recalls"]:
-        share = f"{one['found'] / one['planted']:.3f}" if one["planted"] else ""
-        cells = [str(one["by_rule"].get(rule, 0)) for rule in rules]
-        table.add_row(one["reference"], one["canary"], str(one["planted"]), share, *cells)
-    console.print(table)
-    console.print(f"false positives: {result['false_positives']} of {result['clean_rows']} clean rows (the seed tasks)")
-    if result["is_synthetic"]:
-        console.print(
-            "The reference above was made at run time from seed tasks. The shipped digests hold no text to plant; "
-            "give the benchmarks' own files with --reference to measure them."
-        )

@@ -11,6 +11,7 @@ from rich.text import Text
 from seedbed.core.records import Adapter, EvalReport
 from seedbed.pool.pool import Decided, Pool
 from seedbed.service.context import Context
+from seedbed.service.decontamination import selftest_of, selftest_text
 from seedbed.service.training import read_metrics
 
 ROWS = 5
@@ -24,6 +25,7 @@ def print_summary(context: Context, console: Console) -> None:
     console.rule("[bold]what came of it")
     console.print(funnel_table(pool))
     console.print(category_table(pool))
+    console.print(selftest_text(selftest_of(workspace)))
     for accepted in (True, False):
         console.print(Text(f"{'accepted' if accepted else 'refused'} rows, of the latest", style="bold"))
         for decided in varied(pool.recent(accepted, RECENT)):

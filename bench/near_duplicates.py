@@ -1,11 +1,12 @@
 """What near-duplicate search costs, beside datasketch and rensa, and whether it finds what exact Jaccard finds.
 
-    python bench/near_duplicates.py [--quick] [--json] [--corpus DIR] [--seed N]
+    python bench/near_duplicates.py [--quick] [--json] [--corpus DIR] [--plots DIR] [--seed N]
 
 One thread, thread CPU time, the best of three turns, arms in turn. All start from the same texts (input + output of
 triples) and take word 5-grams and 128 permutations; tokenizing counts for all. Query and insert starts from signatures
 for both (ours in batches of 256, each text seeing those before it), and ours verifies by exact Jaccard, theirs does
-not. Recall is against an inverted index over the shingles themselves, in plain Python.
+not. Recall is against an inverted index over the shingles themselves, in plain Python. Growth: the same texts, none of
+them in the pool, are looked up in growing pools; the plot shows ours beside datasketch's.
 """
 
 import argparse
@@ -40,10 +41,15 @@ class Size:
     edits: int
     signed: int
     inserted: int
+    growth: tuple[int, ...]
+    asked: int
+    """Texts looked up at each size of `growth`."""
 
 
-QUICK = Size(pool=4_000, edits=500, signed=600, inserted=2_000)
-FULL = Size(pool=50_000, edits=3_000, signed=10_000, inserted=20_000)
+QUICK = Size(pool=4_000, edits=500, signed=600, inserted=2_000, growth=(500, 1_000, 2_000, 3_500), asked=500)
+FULL = Size(
+    pool=50_000, edits=3_000, signed=10_000, inserted=20_000, growth=(3_000, 6_000, 12_000, 24_000, 47_000), asked=3_000
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,49 @@ def measure_index(texts: Sequence[str]) -> tuple[list[Row], list[Bar]]:
     return rows, [at_least("query + insert: times datasketch's MinHashLSH", ratio, 30)]
 
 
+def measure_growth(texts: Sequence[str], size: Size) -> list[Row]:
+    """Look the last texts up in growing pools of the first ones."""
+    sketches = Sketcher(permutations=PERMUTATIONS).sketches(texts)
+    asked = sketches.part(len(texts) - size.asked, len(texts))
+    index, theirs = MinHashIndex(choose_bands(THRESHOLD, PERMUTATIONS)), MinHashLSH(THRESHOLD, PERMUTATIONS)
+    rows, held = [], 0
+    for wanted in size.growth:
+        for number in range(held, wanted):
+            index.add(sketches[number])
+            theirs.insert(number, sketches[number].lean())
+        held = wanted
+        lean = [sketch.lean() for sketch in asked]
+        taken = best_of(
+            {
+                "ours, verified": lambda: [index.nearest(sketch) for sketch in asked],
+                "datasketch's MinHashLSH": lambda lean=lean: [theirs.query(one) for one in lean],  # type: ignore[misc]
+            }
+        )
+        rows += [Row(f"query at {held:,}, {name}", seconds / size.asked * 1e6, "us") for name, seconds in taken.items()]
+    return rows
+
+
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Draw what a query costs in growing pools, logarithmic on both axes."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    points: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        at, name = row.what.removeprefix("query at ").split(", ", 1)
+        points.setdefault(name, []).append((int(at.replace(",", "")), row.value))
+    for name, line in points.items():
+        axes.loglog(*zip(*line, strict=True), marker="o", label=name)
+    axes.set(xlabel="entries", ylabel="CPU time a query (us)", title="Near-duplicate lookup, one call each, one thread")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
 def edited(text: str, rng: random.Random) -> str:
     """Replace up to one word in eight."""
     parts = text.split()
@@ -199,6 +248,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--corpus", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "corpus")
+    parser.add_argument("--plots", type=Path, default=Path("docs") / "plots")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     size, rng = QUICK if options.quick else FULL, random.Random(options.seed)
@@ -213,6 +263,9 @@ def main() -> None:
     ):
         rows += measured[0]
         bars += measured[1]
+    growth = measure_growth(texts, size)
+    plot(growth, options.plots / "near_duplicates.png")
+    rows += growth
     report(rows, bars, size, is_json=options.json)
 
 

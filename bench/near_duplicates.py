@@ -48,7 +48,7 @@ class Size:
 
 QUICK = Size(pool=4_000, edits=500, signed=600, inserted=2_000, growth=(500, 1_000, 2_000, 3_500), asked=500)
 FULL = Size(
-    pool=50_000, edits=3_000, signed=10_000, inserted=20_000, growth=(3_000, 6_000, 12_000, 24_000, 47_000), asked=3_000
+    pool=50_000, edits=3_000, signed=10_000, inserted=20_000, growth=(3_000, 6_000, 12_000, 24_000, 36_000), asked=3_000
 )
 
 

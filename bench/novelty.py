@@ -149,6 +149,20 @@ def cdist_us(pool: Sequence[str], candidates: Sequence[str]) -> float:
     return (time.thread_time() - before) / len(queries) * 1e6
 
 
+def interleaved_us(
+    arms: dict[int, Callable[[Sequence[str]], object]], texts: Sequence[str], batch: int
+) -> dict[int, float]:
+    """Return the median cost of a text in each arm; arms take turns batch by batch, so that drift hits all alike."""
+    times: dict[int, list[float]] = {name: [] for name in arms}
+    for start in range(0, len(texts), batch):
+        part = texts[start : start + batch]
+        for name, call in arms.items():
+            before = time.thread_time()
+            call(part)
+            times[name].append((time.thread_time() - before) / len(part) * 1e6)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
 def brute_force(pool: Sequence[str], text: str) -> Match | None:
     scores = [SCORER.score(entry, text)["rougeL"].fmeasure for entry in pool]
     best = max(scores, default=0.0)
@@ -206,10 +220,11 @@ def measure_growth(
     most = len(lines) - size.candidates
     sizes = sorted({min(n, most) for n in size.growth})
     asked = candidates_after(lines, most, size.candidates, rng)
+    indexes = {n: filled(lines[:n]) for n in sizes}
+    taken = interleaved_us({n: index.decide_batch for n, index in indexes.items()}, asked, 500)
     rows, bars = [], []
-    for n in sizes:
-        index = filled(lines[:n])
-        rows.append(Row(corpus, "decide, batch, growth", n, microseconds_each(index.decide_batch, asked, 500)))
+    for n, index in indexes.items():
+        rows.append(Row(corpus, "decide, batch, growth", n, taken[n]))
         rows.append(Row(corpus, "bytes an entry", n, index.nbytes / n, "bytes"))
     times = [row.value for row in rows if row.unit == "us"]
     grown = math.log(times[-1] / times[0]) / math.log(sizes[-1] / sizes[0])

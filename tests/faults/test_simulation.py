@@ -1,6 +1,6 @@
 """Whatever dies when, and however endpoints fail: nothing told is lost, nothing enters twice, each trigger fires once.
 
-Twenty-five seeds in the suite; `SEEDBED_SEEDS=10000 pytest -s tests/faults/test_simulation.py` takes as many as wanted, and
+Twenty-five seeds in the suite; `SEEDBED_SEEDS=10000 pytest -s tests/faults/test_simulation.py` takes more, and
 `SEEDBED_SEED=N SEEDBED_SEEDS=1` replays one.
 """
 

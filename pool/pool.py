@@ -36,6 +36,7 @@ from seedbed.pool.records import (
     Committed,
     Decided,
     Intent,
+    Listed,
     Occurrence,
     PoolCounts,
     ProposalsLeft,
@@ -43,6 +44,7 @@ from seedbed.pool.records import (
     ShareChange,
     Unreadable,
     Usage,
+    Wanted,
 )
 from seedbed.pool.rows import to_candidate, to_completion
 from seedbed.pool.transaction import Standing
@@ -52,6 +54,7 @@ from seedbed.pool.writer import Writer
 __all__ = ["Committed", "Decided", "Pool"]
 
 T = TypeVar("T")
+EVERY = Wanted()
 
 
 class Pool:
@@ -290,6 +293,10 @@ class Pool:
     def recent(self, accepted: bool, count: int, subject: Subject = Subject.CANDIDATE) -> list[Decided]:
         """Return the newest that stand accepted, or refused, newest first, with the decision that holds."""
         return self._read(reads.recent, subject, accepted, count)
+
+    def listed(self, count: int, before: int | None = None, wanted: Wanted = EVERY) -> list[Listed]:
+        """Return candidates of a kind, newest first; `before` is the number of the last one already seen."""
+        return self._read(reads.listed, before, count, wanted)
 
     # Rounds of training
 

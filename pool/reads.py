@@ -23,6 +23,7 @@ from seedbed.pool import schema
 from seedbed.pool.records import (
     Attempt,
     Decided,
+    Listed,
     Occurrence,
     PoolCounts,
     ProposalsLeft,
@@ -30,6 +31,7 @@ from seedbed.pool.records import (
     Unreadable,
     Usage,
     Use,
+    Wanted,
 )
 from seedbed.pool.rows import to_candidate, to_completion, to_decision, to_proposal, to_request, to_run
 from seedbed.pool.transaction import Standing
@@ -251,6 +253,28 @@ def recent(connection: Connection, subject: Subject, accepted: bool, count: int)
         )
         found.append(Decided(read(row), to_decision(connection.execute(latest).one())))
     return found
+
+
+def listed(connection: Connection, before: int | None, count: int, wanted: Wanted) -> list[Listed]:
+    """Return candidates, newest first, from before number `before`: rows that arrive meanwhile shift nothing."""
+    table = schema.candidates
+    query = select(table).order_by(desc(table.c.number)).limit(count)
+    if before is not None:
+        query = query.where(table.c.number < before)
+    if wanted.is_accepted is not None:
+        query = query.where(table.c.is_accepted == int(wanted.is_accepted))
+    for column, value in (
+        (table.c.filter, wanted.filter),
+        (table.c.reason, wanted.reason),
+        (table.c.effective_category, wanted.category),
+        (table.c.recipe, wanted.recipe),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    return [
+        Listed(row.number, to_candidate(row), bool(row.is_accepted), row.filter, row.reason)
+        for row in connection.execute(query)
+    ]
 
 
 def sample_accepted(

@@ -16,6 +16,32 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which candidates to list; None leaves a property open."""
+
+    is_accepted: bool | None = None
+    filter: str | None = None
+    """The one that refused."""
+    reason: str | None = None
+    category: str | None = None
+    """As verified, else as requested."""
+    recipe: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A candidate in a list, with how it stands."""
+
+    number: int
+    """Its place in the order of arrival."""
+    candidate: Candidate
+    is_accepted: bool
+    filter: str
+    """The one that refused; empty where accepted."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """What a commit of decisions came to."""
 

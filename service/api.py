@@ -1,9 +1,7 @@
-"""The HTTP service: who is alive, what is going on. Loopback only; a token on every route but health."""
+"""The HTTP service, put together: health, status and the routes of each resource; served on loopback only."""
 
-import hashlib
-import hmac
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +14,13 @@ from fastapi.responses import JSONResponse
 from seedbed import __version__
 from seedbed.core.errors import ConfigError
 from seedbed.core.files import write_json
-from seedbed.core.records import Status
+from seedbed.core.records import SeedTask, Status
+from seedbed.pool.pool import Pool
+from seedbed.service.answering import answer_problems, tagged
+from seedbed.service.api_ledger import ledger_routes
+from seedbed.service.api_pool import pool_routes
+from seedbed.service.guarding import LOOPBACK, guard
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-OPEN_ROUTES = frozenset({"/healthz", "/readyz"})
 ACCESS_FILE = "service.json"
 
 
@@ -31,18 +32,13 @@ class Access:
     token: str
 
 
-def build_app(status: Callable[[], Status], is_ready: Callable[[], bool], token: str) -> FastAPI:
+def build_app(
+    status: Callable[[], Status], is_ready: Callable[[], bool], token: str, pool: Pool, seeds: Sequence[SeedTask] = ()
+) -> FastAPI:
     """Build the application. The token itself is not kept, only its hash."""
-    expected = hashlib.sha256(token.encode()).digest()
     app = FastAPI(title="Seedbed", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
-
-    @app.middleware("http")
-    async def guard(request: Request, forward: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.url.path not in OPEN_ROUTES and not _is_authorised(request, expected):
-            return problem(401, "a bearer token is needed", "service.json in the workspace has the one of this run")
-        if not _is_local(request.headers.get("host", "")):
-            return problem(421, "this host is not served here", "ask 127.0.0.1 or localhost")
-        return await forward(request)
+    guard(app, token)
+    answer_problems(app)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -55,29 +51,14 @@ def build_app(status: Callable[[], Status], is_ready: Callable[[], bool], token:
         ready = is_ready()
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
-    @app.get("/v1/status")
-    async def read_status() -> Status:
+    @app.get("/v1/status", response_model=Status)
+    async def read_status(request: Request) -> Response:
         """Tell what is going on."""
-        return await anyio.to_thread.run_sync(status)
+        return tagged(request, await anyio.to_thread.run_sync(status))
 
+    app.include_router(pool_routes(pool, seeds))
+    app.include_router(ledger_routes(pool))
     return app
-
-
-def problem(status: int, title: str, detail: str) -> JSONResponse:
-    """Answer with an error in the form of RFC 9457."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")
-
-
-def _is_authorised(request: Request, expected: bytes) -> bool:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(hashlib.sha256(given.encode()).digest(), expected)
-
-
-def _is_local(host: str) -> bool:
-    """Tell whether a Host header names this machine: a page elsewhere could rebind its name to loopback."""
-    name = host[: host.rindex("]") + 1].strip("[]") if host.startswith("[") else host.partition(":")[0]
-    return name in LOOPBACK
 
 
 class _Server(uvicorn.Server):

@@ -1,5 +1,6 @@
 """`seedbed why ID`: a row, every verdict on it, and its neighbour side by side with the shared words marked."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.columns import Columns
@@ -24,21 +25,30 @@ def explain(workspace: Workspace, identity: str) -> dict[str, Any]:
         InputError: No id starts so, or several do.
     """
     with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
-        found = _the_one(pool, identity)
-        subject = pool.candidate(found) or pool.proposal(found)
-        assert subject is not None
-        decisions = pool.decisions(found)
-        neighbour = _neighbour(workspace, pool, decisions)
-        return {
-            "subject": subject.model_dump(mode="json"),
-            "decisions": [decision.model_dump(mode="json") for decision in decisions],
-            "neighbour": neighbour.model_dump(mode="json") if neighbour else None,
-            "requests": [
-                request.model_dump(mode="json")
-                for request in map(pool.request, subject.lineage.request_ids)
-                if request is not None
-            ],
-        }
+        return explain_in(workspace.seeds, pool, identity)
+
+
+def explain_in(seeds: Sequence[SeedTask], pool: Pool, identity: str) -> dict[str, Any]:
+    """Gather what an open pool knows of a row or proposal.
+
+    Raises:
+        InputError: No id starts so, or several do.
+    """
+    found = _the_one(pool, identity)
+    subject = pool.candidate(found) or pool.proposal(found)
+    assert subject is not None
+    decisions = pool.decisions(found)
+    neighbour = _neighbour(seeds, pool, decisions)
+    return {
+        "subject": subject.model_dump(mode="json"),
+        "decisions": [decision.model_dump(mode="json") for decision in decisions],
+        "neighbour": neighbour.model_dump(mode="json") if neighbour else None,
+        "requests": [
+            request.model_dump(mode="json")
+            for request in map(pool.request, subject.lineage.request_ids)
+            if request is not None
+        ],
+    }
 
 
 def _the_one(pool: Pool, identity: str) -> str:
@@ -52,12 +62,14 @@ def _the_one(pool: Pool, identity: str) -> str:
     return found[0]
 
 
-def _neighbour(workspace: Workspace, pool: Pool, decisions: list[Decision]) -> Candidate | Proposal | SeedTask | None:
+def _neighbour(
+    tasks: Sequence[SeedTask], pool: Pool, decisions: list[Decision]
+) -> Candidate | Proposal | SeedTask | None:
     """Return the text that the deciding verdict names, or the nearest that an accepting one does."""
     verdicts = [verdict for decision in reversed(decisions) for verdict in reversed(decision.verdicts)]
     for verdict in sorted(verdicts, key=lambda one: one.accepted):
         if verdict.neighbour_id:
-            seeds = {seed.id: seed for seed in workspace.seeds}
+            seeds = {seed.id: seed for seed in tasks}
             name = verdict.neighbour_id
             return seeds.get(name) or pool.candidate(name) or pool.proposal(name)
     return None

@@ -71,6 +71,8 @@ async def _serve(stack: AsyncExitStack, context: Context, console: Console, live
         lambda: read_status(context.workspace, context.pool, phase=live.phase, endpoints=live.endpoints()),
         lambda: live.phase not in {Phase.STARTING, Phase.STOPPED},
         token,
+        context.pool,
+        context.workspace.seeds,
     )
     folder = context.workspace.folder
     access = await stack.enter_async_context(serving(app, host=serve.host, port=serve.port, token=token, folder=folder))

@@ -1,0 +1,49 @@
+"""Routes that show what came of the rows: training runs and their attempts, adapters, evaluation reports."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Request, Response
+
+from seedbed.core.records import Adapter, EvalReport, Record, TrainingRun
+from seedbed.pool.pool import Pool
+from seedbed.pool.records import Attempt
+from seedbed.service.answering import tagged
+
+Round = Annotated[int, Path(ge=0, lt=2**31)]
+
+
+class RunShown(Record):
+    """A training run with every attempt at it."""
+
+    run: TrainingRun
+    attempts: tuple[Attempt, ...]
+
+
+def ledger_routes(pool: Pool) -> APIRouter:
+    """Return the routes that show a pool's runs, adapters and reports."""
+    routes = APIRouter(prefix="/v1", tags=["training"])
+
+    @routes.get("/runs", response_model=list[TrainingRun])
+    def list_runs(request: Request) -> Response:
+        """List training runs by round."""
+        return tagged(request, pool.runs())
+
+    @routes.get("/runs/{round}", response_model=RunShown)
+    def read_run(request: Request, round: Round) -> Response:
+        """Tell about one round's training."""
+        run = pool.run(round)
+        if run is None:
+            raise HTTPException(404, f"round {round} was not triggered")
+        return tagged(request, RunShown(run=run, attempts=tuple(pool.attempts(round))))
+
+    @routes.get("/adapters", response_model=list[Adapter])
+    def list_adapters(request: Request) -> Response:
+        """List adapters, oldest first."""
+        return tagged(request, pool.adapters())
+
+    @routes.get("/reports", response_model=list[EvalReport])
+    def list_reports(request: Request) -> Response:
+        """List evaluation reports, oldest first."""
+        return tagged(request, pool.reports())
+
+    return routes

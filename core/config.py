@@ -108,7 +108,7 @@ class GenerationConfig(Section):
     """What is asked, how, and how much at once."""
 
     generate_with: Literal["teacher", "promoted"] = "teacher"
-    """Who writes new rows. `promoted` asks the served adapter instead: its faults then breed."""
+    """Who writes new rows. `promoted` is not read yet: the teacher always writes them."""
     recipes: dict[str, Annotated[float, Field(ge=0)]] = {"alpaca": 3.0, "self_instruct": 1.0}
     """Recipe to weight, of any sum. With small models both cost alike to write, but `self_instruct` more to read."""
     human_demonstrations: Annotated[int, Field(ge=0, le=32)] = 6
@@ -362,11 +362,11 @@ class Config(Section):
     teacher: str = ""
     """The endpoint that writes new rows."""
     judge: str = ""
-    """The endpoint that grades them; empty: nobody does. Best not the teacher."""
+    """Not read yet: nobody grades rows. It will name the endpoint that does; best not the teacher."""
     student: str = "qwen2.5-coder-0.5b"
     """The trainable weights, by name or path."""
     serving: str = ""
-    """The endpoint that promoted adapters are loaded into; empty: they are published as files."""
+    """Not read yet: promoted adapters are published as files; `adapters/in-service.json` names the one in service."""
     accept_licence: tuple[str, ...] = ()
     """Licences you have read and accept, for weights that ask for it: "gemma"."""
     endpoints: tuple[EndpointConfig, ...] = ()

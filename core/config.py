@@ -356,11 +356,15 @@ class ServiceConfig(Section):
     """0 takes a free one."""
 
 
+def _names(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,) if value else ()
+
+
 class Config(Section):
     """All settings of a workspace, `seedbed.toml`."""
 
-    teacher: str = ""
-    """The endpoint that writes new rows."""
+    teacher: str | tuple[str, ...] = ""
+    """The endpoint that writes new rows; a list of names shares the work among several."""
     judge: str = ""
     """Not read yet: nobody grades rows. It will name the endpoint that does; best not the teacher."""
     student: str = "qwen2.5-coder-0.5b"
@@ -386,11 +390,18 @@ class Config(Section):
         for twice in {name for name in names if names.count(name) > 1}:
             raise ValueError(f'two endpoints are named "{twice}"; names must differ')
         for role in ("teacher", "judge", "serving"):
-            wanted = getattr(self, role)
-            if wanted and wanted not in names:
-                known = ", ".join(names) or "none is configured"
-                raise ValueError(f'{role} = "{wanted}" names no endpoint ({known})')
+            for wanted in _names(getattr(self, role)):
+                if wanted not in names:
+                    known = ", ".join(names) or "none is configured"
+                    raise ValueError(f'{role} = "{wanted}" names no endpoint ({known})')
+        if len(set(self.teachers)) < len(self.teachers):
+            raise ValueError(f"teacher names an endpoint twice: {', '.join(self.teachers)}; use its weight instead")
         return self
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The names of the endpoints that write new rows, none where none is set."""
+        return _names(self.teacher)
 
     def endpoint(self, name: str) -> EndpointConfig:
         """Return the endpoint of that name; the tree's own check has made sure that roles name one."""

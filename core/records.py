@@ -371,6 +371,21 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
+class Cost(Record):
+    """What the rows of one category or recipe cost so far, refused ones included."""
+
+    accepted: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    money: float = 0.0
+    """In the currency of `[budget]`."""
+
+    tokens_per_accepted: float | None = None
+    """Prompt and completion tokens for each accepted row; None where none is accepted."""
+    money_per_accepted: float | None = None
+
+
 class Status(Record):
     """What `seedbed status` and `/v1/status` answer."""
 
@@ -388,6 +403,8 @@ class Status(Record):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
+    costs: dict[str, dict[str, Cost]] = {}
+    """`categories` and `recipes`: name to what its rows cost."""
     adapter_in_service: str = ""
     alarms: tuple[str, ...] = ()
     endpoints: dict[str, dict[str, Any]] = {}

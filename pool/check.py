@@ -1,5 +1,6 @@
 """Whether the pool and its snapshots are what they should be."""
 
+from collections import Counter
 from pathlib import Path
 
 from sqlalchemy import Connection, func, literal, select, text
@@ -8,6 +9,7 @@ from seedbed.core.errors import SeedbedError
 from seedbed.core.snapshots import MANIFEST, read_snapshot
 from seedbed.pool import reads, schema
 from seedbed.pool.pool import Pool
+from seedbed.pool.rows import recipe_of, spent_key
 
 Counted = dict[tuple[str, str], int]
 
@@ -67,7 +69,21 @@ def _recount_requests(connection: Connection) -> Counted:
         counted["answered", endpoint] = number
         counted["prompt_tokens", endpoint] = prompt_tokens
         counted["completion_tokens", endpoint] = completion_tokens
-    return counted
+    return counted | _recount_purposes(connection)
+
+
+def _recount_purposes(connection: Connection) -> Counted:
+    counted: Counter[tuple[str, str]] = Counter()
+    spent, asked = schema.completions.c, schema.requests.c
+    group = (spent.endpoint, asked.purpose, asked.requested_category)
+    query = select(*group, func.count(), func.sum(spent.prompt_tokens), func.sum(spent.completion_tokens))
+    query = query.join(schema.requests, asked.id == spent.request_id).group_by(*group)
+    for endpoint, purpose, category, number, prompt_tokens, completion_tokens in connection.execute(query):
+        key = spent_key(endpoint, recipe_of(purpose), category)
+        counted["answered_for", key] += number
+        counted["prompt_tokens_for", key] += prompt_tokens
+        counted["completion_tokens_for", key] += completion_tokens
+    return dict(counted)
 
 
 def _damage(connection: Connection) -> list[str]:

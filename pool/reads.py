@@ -33,7 +33,7 @@ from seedbed.pool.records import (
     Use,
     Wanted,
 )
-from seedbed.pool.rows import to_candidate, to_completion, to_decision, to_proposal, to_request, to_run
+from seedbed.pool.rows import to_candidate, to_completion, to_decision, to_proposal, to_request, to_run, to_spent_for
 from seedbed.pool.transaction import Standing
 
 PAGE_ROWS = 1000
@@ -94,19 +94,19 @@ def counter(connection: Connection, kind: str, key: str = "") -> int:
 def spent(connection: Connection) -> Usage:
     """Sum what completions cost, by endpoint and in all."""
     kept = tallies(connection)
-    endpoints = {
-        name: Use(
-            number,
-            kept.get("prompt_tokens", {}).get(name, 0),
-            kept.get("completion_tokens", {}).get(name, 0),
-        )
-        for name, number in kept.get("answered", {}).items()
-    }
+
+    def uses(suffix: str) -> dict[str, Use]:
+        prompt, completion = (kept.get(f"{kind}_tokens{suffix}", {}) for kind in ("prompt", "completion"))
+        answered = kept.get(f"answered{suffix}", {})
+        return {key: Use(number, prompt.get(key, 0), completion.get(key, 0)) for key, number in answered.items()}
+
+    endpoints = uses("")
     return Usage(
         sum(use.requests for use in endpoints.values()),
         sum(use.prompt_tokens for use in endpoints.values()),
         sum(use.completion_tokens for use in endpoints.values()),
         endpoints,
+        {to_spent_for(key): use for key, use in uses("_for").items()},
     )
 
 

@@ -83,6 +83,16 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class SpentFor:
+    """What tokens were spent on: the endpoint that answered, the recipe that asked, the category it asked for."""
+
+    endpoint: str
+    recipe: str
+    category: str
+    """As requested; empty where a request asked for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What the pool's completions cost, in requests and tokens; money is for those who know the prices."""
 
@@ -90,6 +100,8 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     endpoints: Mapping[str, Use] = field(default_factory=dict)
+    purposes: Mapping[SpentFor, Use] = field(default_factory=dict)
+    """The same sums, by what they were spent on."""
 
 
 @dataclass(frozen=True, slots=True)

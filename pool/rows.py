@@ -25,6 +25,7 @@ from seedbed.core.records import (
     TrainingRun,
     Verdict,
 )
+from seedbed.pool.records import SpentFor
 
 Values = dict[str, Any]
 
@@ -66,6 +67,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
     return value
+
+
+def recipe_of(purpose: str) -> str:
+    """Return the recipe of a request's purpose: `self_instruct` of `self_instruct.propose`."""
+    return purpose.partition(".")[0]
+
+
+def spent_key(endpoint: str, recipe: str, category: str) -> str:
+    """Name the counter of what an endpoint answered to a recipe for a category."""
+    return f"{endpoint}/{recipe}/{category}"
+
+
+def to_spent_for(key: str) -> SpentFor:
+    """Read the name of such a counter; only a category may have a slash in it."""
+    return SpentFor(*key.split("/", 2))
 
 
 def request_row(request: Request, asked_at: float) -> Values:

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from sqlalchemy.sql import Executable
 
 from seedbed.core.records import Subject
 from seedbed.pool import schema
-from seedbed.pool.rows import Values
+from seedbed.pool.rows import Values, recipe_of
 
 T = TypeVar("T")
 
@@ -57,6 +57,17 @@ class Standing:
     recipe: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class AskedFor:
+    """How far a stored request is, and what its cost is counted for."""
+
+    state: str
+    """`waiting`, `answered` or `failed`."""
+    recipe: str
+    category: str
+    """As requested."""
+
+
 class Transaction:
     """What the writes of one group do together.
 
@@ -72,7 +83,7 @@ class Transaction:
         self._changes: Counter[tuple[str, str]] = Counter()
         self._totals: dict[tuple[str, str], int] = {}
         self._standings: dict[tuple[Subject, str], Standing | None] = {}
-        self._request_states: dict[str, str | None] = {}
+        self._requests: dict[str, AskedFor | None] = {}
 
     def prefetch(self, subjects: Iterable[tuple[Subject, str]], request_ids: Iterable[str]) -> None:
         """Look up, in few queries, the standings and the request states that the group's writes will ask for."""
@@ -82,11 +93,12 @@ class Transaction:
             wanted[subject].append(identity)
         for subject, ids in wanted.items():
             self._fetch_standings(subject, ids)
-        states = schema.requests.c
+        columns = schema.requests.c
         for part in _chunks(set(request_ids)):
-            self._request_states.update(dict.fromkeys(part))
-            query = select(states.id, states.state).where(states.id.in_(part))
-            self._request_states.update({row.id: row.state for row in self._connection.execute(query)})
+            self._requests.update(dict.fromkeys(part))
+            query = select(columns.id, columns.state, columns.purpose, columns.requested_category)
+            for row in self._connection.execute(query.where(columns.id.in_(part))):
+                self._requests[row.id] = AskedFor(row.state, recipe_of(row.purpose), row.requested_category)
 
     def standing(self, subject: Subject, identity: str) -> Standing | None:
         """Return the decision that holds on a subject, None where it is not in the pool."""
@@ -106,14 +118,21 @@ class Transaction:
             )
         self._standings[subject, identity] = standing
 
-    def request_state(self, request_id: str) -> str | None:
-        """Return `waiting`, `answered` or `failed`; None for a request that was never stored."""
-        return self._request_states[request_id]
+    def request(self, request_id: str) -> AskedFor | None:
+        """Return how far a request is, None for one that was never stored."""
+        return self._requests[request_id]
 
-    def set_request_state(self, request_id: str, state: str) -> None:
-        if self._request_states[request_id] is not None:
-            self._request_updates.append({"request_id": request_id, "new_state": state})
-        self._request_states[request_id] = state
+    def add_request(self, row: Values) -> None:
+        """Store a request that waits for its answer."""
+        self.insert(schema.requests, row)
+        self._requests[row["id"]] = AskedFor("waiting", recipe_of(row["purpose"]), row["requested_category"])
+
+    def end_request(self, request_id: str, state: str) -> None:
+        """Note that a stored request is `answered` or `failed`."""
+        asked = self._requests[request_id]
+        assert asked is not None
+        self._request_updates.append({"request_id": request_id, "new_state": state})
+        self._requests[request_id] = replace(asked, state=state)
 
     def insert(self, table: Table, values: Values) -> None:
         self._inserts[table].append(values)

@@ -20,9 +20,10 @@ from seedbed.pool.rows import (
     refusal_of,
     request_row,
     run_row,
+    spent_key,
     storable,
 )
-from seedbed.pool.transaction import Standing, Transaction
+from seedbed.pool.transaction import AskedFor, Standing, Transaction
 
 T = TypeVar("T")
 
@@ -44,9 +45,8 @@ def asked(requests: Sequence[Request], now: float) -> Write[None]:
 
     def run(transaction: Transaction) -> None:
         for row in rows:
-            if transaction.request_state(row["id"]) is None:
-                transaction.insert(schema.requests, row)
-                transaction.set_request_state(row["id"], "waiting")
+            if transaction.request(row["id"]) is None:
+                transaction.add_request(row)
                 transaction.count("requests", "stored")
                 transaction.count("requests", "waiting")
 
@@ -59,15 +59,16 @@ def answered(completions: Sequence[Completion], now: float) -> Write[None]:
 
     def run(transaction: Transaction) -> None:
         for row in rows:
-            state = _require_stored(transaction, row["request_id"], "a completion")
-            if state == "answered":
+            asked = _require_stored(transaction, row["request_id"], "a completion")
+            if asked.state == "answered":
                 continue
             transaction.insert(schema.completions, row)
-            transaction.set_request_state(row["request_id"], "answered")
-            transaction.count("requests", state, -1)
-            transaction.count("answered", row["endpoint"])
-            transaction.count("prompt_tokens", row["endpoint"], row["prompt_tokens"])
-            transaction.count("completion_tokens", row["endpoint"], row["completion_tokens"])
+            transaction.end_request(row["request_id"], "answered")
+            transaction.count("requests", asked.state, -1)
+            share = spent_key(row["endpoint"], asked.recipe, asked.category)
+            for kind, by in (("answered", 1), *((kind, row[kind]) for kind in ("prompt_tokens", "completion_tokens"))):
+                transaction.count(kind, row["endpoint"], by)
+                transaction.count(f"{kind}_for", share, by)
 
     return Write(run, request_ids=tuple(completion.request_id for completion in completions))
 
@@ -77,11 +78,11 @@ def failed(failures: Sequence[RequestFailure], now: float) -> Write[None]:
 
     def run(transaction: Transaction) -> None:
         for failure in failures:
-            state = _require_stored(transaction, failure.request_id, "a failure")
+            asked = _require_stored(transaction, failure.request_id, "a failure")
             values = {"kind": failure.kind, "message": storable(failure.message), "failed_at": now}
             transaction.insert(schema.failures, {"request_id": failure.request_id, **values})
-            if state == "waiting":
-                transaction.set_request_state(failure.request_id, "failed")
+            if asked.state == "waiting":
+                transaction.end_request(failure.request_id, "failed")
                 transaction.count("requests", "waiting", -1)
                 transaction.count("requests", "failed")
 
@@ -135,11 +136,11 @@ def fire_due(transaction: Transaction, config: PoolConfig, now: float) -> tuple[
     return tuple(fired)
 
 
-def _require_stored(transaction: Transaction, request_id: str, what: str) -> str:
-    state = transaction.request_state(request_id)
-    if state is None:
+def _require_stored(transaction: Transaction, request_id: str, what: str) -> AskedFor:
+    asked = transaction.request(request_id)
+    if asked is None:
         raise PoolError(f"{what} came for request {request_id}, which the pool does not hold: store it before sending")
-    return state
+    return asked
 
 
 def _subject_row(item: Decided) -> Values:

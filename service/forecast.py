@@ -12,7 +12,7 @@ from seedbed.core.events import Events
 from seedbed.generator.plan import Plan
 from seedbed.pool.pool import Pool
 from seedbed.prompts.library import PromptLibrary
-from seedbed.service.generation import teacher_of
+from seedbed.service.generation import teachers_of
 from seedbed.service.workspace import Workspace
 
 # Until a pool tells its own: what the small models of the first run needed (docs/benchmarks.md).
@@ -22,17 +22,20 @@ COMPLETION_TOKENS_A_ROW = 200.0
 
 def forecast(workspace: Workspace, target: int | None) -> dict[str, Any]:
     """Foresee a run to `target` accepted rows, by what rows of this pool cost so far or by a documented guess."""
-    endpoint = teacher_of(workspace)
+    endpoints = teachers_of(workspace)
     past = _past(workspace)
     wanted = target or past["threshold"]
     missing = max(0, wanted - past["accepted"])
     prompt, completion = past["prompt_tokens_a_row"], past["completion_tokens_a_row"]
-    cost = missing * (
-        prompt * endpoint.price_per_million_prompt_tokens + completion * endpoint.price_per_million_completion_tokens
+    weights = sum(endpoint.weight for endpoint in endpoints)  # each takes its part of the work
+    cost = missing * sum(
+        (prompt * one.price_per_million_prompt_tokens + completion * one.price_per_million_completion_tokens)
+        * (one.weight / weights)
+        for one in endpoints
     )
     return {
-        "endpoint": endpoint.name,
-        "model": endpoint.model,
+        "endpoint": ", ".join(endpoint.name for endpoint in endpoints),
+        "model": ", ".join(dict.fromkeys(endpoint.model for endpoint in endpoints)),
         "accepted": past["accepted"],
         "target": wanted,
         "basis": past["basis"],

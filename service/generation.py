@@ -19,10 +19,10 @@ from seedbed.generator.plan import Plan, SampleAccepted
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import RequestFailure, Unreadable
 from seedbed.service.context import Context
+from seedbed.service.cost import cost_of
 from seedbed.service.decider import DecisionThread
 from seedbed.service.leaks import held_out_references
 from seedbed.service.live import Live, generation_gauge
-from seedbed.service.status import cost_of
 from seedbed.service.stopping import Stop
 from seedbed.service.workspace import Workspace
 
@@ -71,16 +71,16 @@ def seeded_cascade(workspace: Workspace) -> Cascade:
     return cascade
 
 
-def teacher_of(workspace: Workspace) -> EndpointConfig:
-    """Return the endpoint that writes new rows.
+def teachers_of(workspace: Workspace) -> list[EndpointConfig]:
+    """Return the endpoints that write new rows.
 
     Raises:
         ConfigError: None is named.
     """
     config = workspace.config
-    if not config.teacher:
+    if not config.teachers:
         raise ConfigError("teacher names no endpoint; set it to the name of one of [[endpoints]] (seedbed.toml)")
-    return config.endpoint(config.teacher)
+    return [config.endpoint(name) for name in config.teachers]
 
 
 @asynccontextmanager
@@ -88,7 +88,7 @@ async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
     """Open the teacher's fleet: a managed server is started, and every endpoint has answered before this yields."""
     config, spent = context.workspace.config, context.pool.spent()
     async with open_fleet(
-        [teacher_of(context.workspace)],
+        teachers_of(context.workspace),
         secrets=context.secrets,
         budget=config.budget,
         max_attempts=config.generation.max_attempts,
@@ -97,7 +97,7 @@ async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
         spent=Spent(
             prompt_tokens=spent.prompt_tokens,
             completion_tokens=spent.completion_tokens,
-            cost=cost_of(context.workspace, context.pool),
+            cost=cost_of(config, spent),
         ),
         accepted_licences=config.accept_licence,
         progress=context.download,
@@ -124,9 +124,8 @@ async def _run_engine(
     )
     live.counters, live.gauge = engine.counters, generation_gauge(pool, engine.counters, target)
     accepted = pool.accepted_count()
-    context.events.emit(
-        "generation.started", target=target, accepted=accepted, model=teacher_of(context.workspace).model
-    )
+    models = ", ".join(dict.fromkeys(endpoint.model for endpoint in teachers_of(context.workspace)))
+    context.events.emit("generation.started", target=target, accepted=accepted, model=models)
     take_back = stop.add(engine.stop)
     try:
         return await engine.run(lambda: pool.accepted_count() >= target, lambda: target - pool.accepted_count())

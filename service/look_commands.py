@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from seedbed.service.cli import Here, Json, emit
+
+if TYPE_CHECKING:
+    from seedbed.core.records import Cost
 
 
 def doctor(as_json: Json = False) -> None:
@@ -55,9 +58,18 @@ def status(as_json: Json = False) -> None:
         return
     typer.echo(f"{found.phase}: {found.accepted} of {found.target} accepted rows for round {found.round}")
     typer.echo(f"{found.decided} candidates decided, {found.prompt_tokens + found.completion_tokens} tokens spent")
+    for group, costs in found.costs.items():
+        each = ", ".join(_cost_of(name, cost) for name, cost in costs.items() if cost.accepted)
+        if each:
+            typer.echo(f"tokens an accepted row by {group}: {each}")
     typer.echo(f"adapter in service: {found.adapter_in_service or 'none'}")
     for alarm in found.alarms:
         typer.echo(f"alarm: {alarm}")
+
+
+def _cost_of(name: str, cost: Cost) -> str:
+    money = f" ({cost.money_per_accepted:.6f})" if cost.money else ""
+    return f"{name or '(none)'} {cost.tokens_per_accepted:.0f}{money}"
 
 
 def why(

@@ -5,6 +5,7 @@ from typing import Any
 
 from seedbed.core.records import Adapter, Phase, Promotion, Status, TrainingRun
 from seedbed.pool.pool import Pool
+from seedbed.service.cost import cost_of, costs_by_category, costs_by_recipe
 from seedbed.service.promotion import in_service
 from seedbed.service.workspace import Workspace
 
@@ -29,7 +30,11 @@ def read_status(
         requests_failed=counts.failed,
         prompt_tokens=spent.prompt_tokens,
         completion_tokens=spent.completion_tokens,
-        cost=cost_of(workspace, pool),
+        cost=cost_of(workspace.config, spent),
+        costs={
+            "categories": costs_by_category(workspace.config, spent, counts),
+            "recipes": costs_by_recipe(workspace.config, spent, counts),
+        },
         adapter_in_service=current.id if current else "",
         alarms=(*_failed(runs), *_tainted(adapters, current)),
         endpoints={name: dict(state) for name, state in endpoints.items()},
@@ -45,14 +50,3 @@ def _tainted(adapters: Sequence[Adapter], current: Adapter | None) -> list[str]:
     since = -1 if current is None else current.round
     taken = [one for one in adapters if one.is_tainted and one.promotion is Promotion.ROLLED_BACK and one.round > since]
     return [f"adapter {one.id} was taken out of service: it was trained on benchmark text" for one in taken]
-
-
-def cost_of(workspace: Workspace, pool: Pool) -> float:
-    """Return what all completions cost, by the prices of the endpoints in the config."""
-    used = pool.spent().endpoints
-    return sum(
-        used[endpoint.name].prompt_tokens * endpoint.price_per_million_prompt_tokens / 1e6
-        + used[endpoint.name].completion_tokens * endpoint.price_per_million_completion_tokens / 1e6
-        for endpoint in workspace.config.endpoints
-        if endpoint.name in used
-    )

@@ -8,9 +8,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from seedbed.core.records import Adapter, EvalReport
+from seedbed.core.config import Config
+from seedbed.core.records import Adapter, Cost, EvalReport
 from seedbed.pool.pool import Decided, Pool
 from seedbed.service.context import Context
+from seedbed.service.cost import costs_by_category, costs_by_recipe
 from seedbed.service.decontamination import selftest_of, selftest_text
 from seedbed.service.training import read_metrics
 
@@ -24,7 +26,7 @@ def print_summary(context: Context, console: Console) -> None:
     pool, workspace = context.pool, context.workspace
     console.rule("[bold]what came of it")
     console.print(funnel_table(pool))
-    console.print(category_table(pool))
+    console.print(category_table(pool, workspace.config))
     console.print(selftest_text(selftest_of(workspace)))
     for accepted in (True, False):
         console.print(Text(f"{'accepted' if accepted else 'refused'} rows, of the latest", style="bold"))
@@ -56,17 +58,31 @@ def funnel_table(pool: Pool) -> Table:
     return table
 
 
-def category_table(pool: Pool) -> Table:
-    """Tabulate accepted rows by category."""
+def category_table(pool: Pool, config: Config) -> Table:
+    """Tabulate accepted rows by category, and what one cost: all that was asked, refused rows included."""
     counts = pool.counts()
     table = Table(title="accepted rows by category", title_justify="left")
     table.add_column("category")
     table.add_column("accepted", justify="right")
     table.add_column("of decided", justify="right")
+    table.add_column("tokens a row", justify="right")
+    table.add_column("cost a row", justify="right")
+    costs = costs_by_category(config, pool.spent(), counts)
     for category, decided in sorted(counts.decided_categories.items()):
         accepted = counts.categories.get(category, 0)
-        table.add_row(category or "(none)", str(accepted), f"{accepted / max(1, decided):.0%}")
+        table.add_row(
+            category or "(none)", str(accepted), f"{accepted / max(1, decided):.0%}", *_each(costs.get(category))
+        )
+    for recipe, cost in costs_by_recipe(config, pool.spent(), counts).items():
+        table.add_row(f"recipe: {recipe}", str(cost.accepted), "", *_each(cost))
     return table
+
+
+def _each(cost: Cost | None) -> tuple[str, str]:
+    """Write what an accepted row cost, in tokens and in money; what was never priced stays empty."""
+    if cost is None or cost.tokens_per_accepted is None:
+        return "", ""
+    return f"{cost.tokens_per_accepted:.0f}", f"{cost.money_per_accepted:.6f}" if cost.money else ""
 
 
 def varied(recent: Sequence[Decided]) -> list[Decided]:

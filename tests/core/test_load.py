@@ -23,6 +23,8 @@ LOCAL: dict[str, Any] = {
         ({"pool": {"first_target": 0}}, "pool.first_target must be at least 1, got 0"),
         ({"filters": {"rouge": {"treshold": 0.5}}}, "filters.rouge.treshold; did you mean threshold?"),
         ({"teacher": "gone"}, 'teacher = "gone" names no endpoint'),
+        ({**LOCAL, "teacher": ["local", "gone"]}, 'teacher = "gone" names no endpoint (local)'),
+        ({**LOCAL, "teacher": ["local", "local"]}, "teacher names an endpoint twice"),
         ({"endpoints": [{"name": "a", "model": "m"}]}, 'endpoint "a" needs base_url'),
         ({"endpoints": [{"name": "a", "model": "m", "base_url": "ftp://x"}]}, "must start with http"),
         ({"endpoints": [{"name": "A!", "model": "m", "base_url": "http://x"}]}, "endpoints.0.name"),

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from seedbed.core.errors import PoolError, PoolVersionError
 from seedbed.pool.database import FILE_NAME, reading_engine
 from seedbed.pool.migrate import latest_version, migrate, version_of
 from seedbed.pool.pool import Pool
-from seedbed.pool.records import Decided
+from seedbed.pool.records import Decided, SpentFor, Use
 from seedbed.pool.schema import metadata
 
 Decide = Callable[..., Decided]
@@ -107,3 +108,22 @@ def _later(script: str) -> dict[int, str]:
 def _set_version(path: Path, version: int) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
+
+
+def test_version_2_counts_what_the_tokens_of_a_version_1_pool_were_spent_on(tmp_path: Path) -> None:
+    path = tmp_path / FILE_NAME
+    scripts = files("seedbed.pool") / "migrations"
+    migrate(path, tmp_path, "now", {1: (scripts / "001.sql").read_text()})
+    asked = "INSERT INTO requests VALUES (?, ?, ?, ?, '', '[]', '[]', '{}', 'answered', 1)"
+    answer = "INSERT INTO completions VALUES (?, ?, '', 'stop', ?, ?, 1, 'm', 'e', 1, 1)"
+    rows = [("alpaca", "coding", 10, 1), ("alpaca", "coding", 20, 2), ("self_instruct.propose", "", 5, 4)]
+    with closing(sqlite3.connect(path)) as connection:
+        for number, (purpose, category, prompt, completion) in enumerate(rows, 1):
+            connection.execute(asked, (number, f"r{number}", purpose, category))
+            connection.execute(answer, (number, f"r{number}", prompt, completion))
+        connection.commit()
+    with Pool.open(tmp_path, PoolConfig()) as pool:
+        assert pool.spent().purposes == {
+            SpentFor("e", "alpaca", "coding"): Use(2, 30, 3),
+            SpentFor("e", "self_instruct", ""): Use(1, 5, 4),
+        }

@@ -39,7 +39,7 @@ def test_uncommenting_every_default_changes_nothing() -> None:
 def test_a_server_of_the_users_is_named_in_one_command(tmp_path: Path) -> None:
     create_workspace(tmp_path / "w", base_url="http://127.0.0.1:8000/v1", model="m", api_key_env="MY_KEY")
     workspace = open_workspace(tmp_path / "w")
-    endpoint = workspace.config.endpoint(workspace.config.teacher)
+    endpoint = workspace.config.endpoint(workspace.config.teachers[0])
     assert (endpoint.base_url, endpoint.model, endpoint.api_key_env) == ("http://127.0.0.1:8000/v1", "m", "MY_KEY")
     assert endpoint.managed == ""
 

@@ -347,6 +347,21 @@ class BudgetConfig(Section):
     """In your currency, by the prices of the endpoints; 0: no limit."""
 
 
+class AlarmsConfig(Section):
+    """What the operator is told of without looking."""
+
+    webhook_env: str = ""
+    """The NAME of the environment variable that holds a URL; alarms are posted there as JSON with a `text`."""
+    endpoint_down_s: Annotated[float, Field(ge=0)] = 60.0
+    """An endpoint that answers nothing for so long is an alarm."""
+    budget_share: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of a budget at which it is near its end."""
+    acceptance_window: Annotated[int, Field(ge=20)] = 500
+    """Candidates whose acceptance is compared with that of as many earlier ones or more."""
+    acceptance_fall: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Acceptance below this part of the earlier one is an alarm."""
+
+
 class ServiceConfig(Section):
     """The HTTP service."""
 
@@ -382,6 +397,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     budget: BudgetConfig = BudgetConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
     service: ServiceConfig = ServiceConfig()
 
     @model_validator(mode="after")
@@ -415,3 +431,5 @@ class Secrets(BaseModel):
 
     api_keys: dict[str, SecretStr] = {}
     """Endpoint name to key."""
+    webhook: SecretStr | None = None
+    """Where alarms are posted; such a URL carries its own key."""

@@ -65,7 +65,17 @@ def load_secrets(config: Config, environment: Mapping[str, str] = os.environ) ->
                     f'endpoint "{endpoint.name}" takes its key from {endpoint.api_key_env}, which is not set'
                 )
             keys[endpoint.name] = SecretStr(key)
-    return Secrets(api_keys=keys)
+    return Secrets(api_keys=keys, webhook=_webhook(config, environment))
+
+
+def _webhook(config: Config, environment: Mapping[str, str]) -> SecretStr | None:
+    name = config.alarms.webhook_env
+    if not name:
+        return None
+    url = environment.get(name, "")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"alarms.webhook_env names {name}, which is not set to a URL that starts with http")
+    return SecretStr(url)
 
 
 def fingerprint(section: BaseModel) -> str:

@@ -59,6 +59,12 @@ class Budget:
         self._tokens += used.tokens
         self._cost += used.cost
 
+    @property
+    def spent_share(self) -> float:
+        """What is spent of the budget that is nearest to its end, 0 where there is no limit."""
+        tokens = self._tokens / self._config.max_tokens if self._config.max_tokens else 0.0
+        return max(tokens, self._cost / self._config.max_cost if self._config.max_cost else 0.0)
+
     def exhausted_message(self) -> str:
         """Say what is spent of what, for the error."""
         parts = []

@@ -38,6 +38,7 @@ class Fleet:
         self._cache = cache or MemoryCache()
         self._models = tuple({lane.config.model for lane in lanes})
         self._rng, self._clock = rng or random.Random(), clock
+        self.budget = budget
         self._queue = Dispatcher(lanes, budget=budget, rng=self._rng, clock=clock)
         self._probe, self._probe_lock = probe, anyio.Lock()
         self._capabilities: Capabilities | None = None

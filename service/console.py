@@ -154,6 +154,8 @@ def describe(event: Event) -> str:
         "adapter.rolled_back": "rolled {adapter} back: {reason}",
         "adapter.tainted": "adapter {adapter} is tainted: {rows} of its training rows overlap with references",
         "alarm.raised": "ALARM: {alarm}",
+        "alarm.cleared": "all clear: {alarm}",
+        "webhook.failed": "an alarm could not be posted ({problem}); it was: {alarm}",
     }
     template = lines.get(event.kind, "")
     return template.format_map(_Known(fields)) if template else ""

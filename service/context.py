@@ -11,6 +11,7 @@ from seedbed.core.events import EventFile, Events, Sink
 from seedbed.core.load import load_secrets
 from seedbed.pool.pool import Pool
 from seedbed.prompts.library import PromptLibrary
+from seedbed.service.webhook import Webhook
 from seedbed.service.workspace import Workspace
 from seedbed.weights.resolve import Progress
 
@@ -54,11 +55,16 @@ def writing(workspace: Workspace, download: Progress | None = None, sinks: Seque
     with Pool.open(workspace.folder, workspace.config.pool) as pool:
         sink = EventFile(workspace.logs / "events.jsonl")
         events.add(sink)
+        webhook = Webhook(secrets.webhook, workspace.folder.resolve().name, events) if secrets.webhook else None
         for other in sinks:
             events.add(other)
+        if webhook:
+            events.add(webhook)
         events.emit("command.started", arguments=list(sys.argv[1:]), process=os.getpid())
         try:
             yield Context(workspace, pool, events, secrets, PromptLibrary(workspace.prompts), download)
         finally:
             events.emit("command.ended")
+            if webhook:
+                webhook.close()
             sink.close()

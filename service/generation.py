@@ -5,19 +5,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
+import anyio
 import anyio.to_thread
 
 from seedbed.core.config import EndpointConfig
 from seedbed.core.errors import ConfigError, SeedbedError
 from seedbed.core.records import Candidate, Completion, Phase, Request, Spent
-from seedbed.endpoints.fleet import Fleet
+from seedbed.endpoints.fleet import Fleet, beside
 from seedbed.endpoints.opening import open_fleet
 from seedbed.filters.cascade import Cascade, build_cascade
-from seedbed.generator.counters import Outcome
+from seedbed.generator.counters import Counters, Outcome
 from seedbed.generator.engine import Engine
 from seedbed.generator.plan import Plan, SampleAccepted
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import RequestFailure, Unreadable
+from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
 from seedbed.service.context import Context
 from seedbed.service.cost import cost_of
 from seedbed.service.decider import DecisionThread
@@ -128,9 +130,19 @@ async def _run_engine(
     context.events.emit("generation.started", target=target, accepted=accepted, model=models)
     take_back = stop.add(engine.stop)
     try:
-        return await engine.run(lambda: pool.accepted_count() >= target, lambda: target - pool.accepted_count())
+        async with beside() as tasks:
+            tasks.start_soon(_watch, fleet, engine.counters, context, live)
+            return await engine.run(lambda: pool.accepted_count() >= target, lambda: target - pool.accepted_count())
     finally:
         take_back()
+        live.alarms.clear("endpoint/")
+
+
+async def _watch(fleet: Fleet, counters: Counters, context: Context, live: Live) -> None:
+    watch = GenerationWatch(live.alarms, context.workspace.config.alarms)
+    while True:
+        watch.look(fleet, counters, anyio.current_time())
+        await anyio.sleep(LOOK_EVERY_S)
 
 
 async def plan_of(context: Context, fleet: Fleet) -> Plan:

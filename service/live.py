@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from seedbed.core.errors import MissingFileError
+from seedbed.core.events import Events
 from seedbed.core.files import read_json
 from seedbed.core.records import Phase
 from seedbed.endpoints.fleet import Fleet
 from seedbed.generator.counters import Counters
 from seedbed.pool.pool import Pool
+from seedbed.service.alarms import Alarms
 from seedbed.service.console import Figures, Gauge, Rate
 from seedbed.service.training import read_metrics
 
@@ -23,6 +25,7 @@ class Live:
     gauge: Gauge = lambda: None
     fleet: Fleet | None = None
     counters: Counters = field(default_factory=Counters)
+    alarms: Alarms = field(default_factory=lambda: Alarms(Events()))
 
     def endpoints(self) -> Mapping[str, Mapping[str, Any]]:
         """Return each endpoint's state, empty outside generation."""

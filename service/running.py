@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import anyio
 
 from seedbed.core.records import Phase
+from seedbed.service.alarms import Alarms
 from seedbed.service.api import build_app, new_token, serving
 from seedbed.service.console import Console
 from seedbed.service.context import Context, writing
@@ -54,7 +55,7 @@ def loop_options() -> dict[str, Any]:
 
 
 async def _with_surroundings(context: Context, console: Console, job: Job[T], serve: Serve | None) -> T:
-    live = Live()
+    live = Live(alarms=Alarms(context.events))
     async with stopping_on_signals(console.say) as stop, AsyncExitStack() as stack:
         if serve is not None:
             await _serve(stack, context, console, live, serve)
@@ -68,7 +69,13 @@ async def _with_surroundings(context: Context, console: Console, job: Job[T], se
 async def _serve(stack: AsyncExitStack, context: Context, console: Console, live: Live, serve: Serve) -> None:
     token = new_token()
     app = build_app(
-        lambda: read_status(context.workspace, context.pool, phase=live.phase, endpoints=live.endpoints()),
+        lambda: read_status(
+            context.workspace,
+            context.pool,
+            phase=live.phase,
+            endpoints=live.endpoints(),
+            alarms=live.alarms.standing,
+        ),
         lambda: live.phase not in {Phase.STARTING, Phase.STOPPED},
         token,
         context.pool,

@@ -11,9 +11,18 @@ from seedbed.service.workspace import Workspace
 
 
 def read_status(
-    workspace: Workspace, pool: Pool, *, phase: Phase | None = None, endpoints: Mapping[str, Mapping[str, Any]] = {}
+    workspace: Workspace,
+    pool: Pool,
+    *,
+    phase: Phase | None = None,
+    endpoints: Mapping[str, Mapping[str, Any]] = {},
+    alarms: Sequence[str] = (),
 ) -> Status:
-    """Gather the status. `phase` and `endpoints` are known to a running process only; otherwise it is stopped."""
+    """Gather the status.
+
+    `phase`, `endpoints` and `alarms` are known to a running process only; without them it is stopped, and the alarms
+    are those that follow from what is stored.
+    """
     counts, spent = pool.counts(), pool.spent()
     adapters, runs = pool.adapters(), pool.runs()
     current = in_service(adapters)
@@ -36,7 +45,7 @@ def read_status(
             "recipes": costs_by_recipe(workspace.config, spent, counts),
         },
         adapter_in_service=current.id if current else "",
-        alarms=(*_failed(runs), *_tainted(adapters, current)),
+        alarms=(*alarms, *_failed(runs), *_tainted(adapters, current)),
         endpoints={name: dict(state) for name, state in endpoints.items()},
     )
 

@@ -291,6 +291,10 @@ class TrainingConfig(Section):
     """Tokens in a forward pass where rows are packed: 1024 of a 0.5B student took 6 GB. Raise it on a GPU."""
     chunked_loss: bool = True
     """Never build the logits of a whole batch: the head sees the trained tokens only, a few at a time."""
+    fused_lora: bool = True
+    """Compute LoRA's products without float32 copies of activations; PEFT's own way where a model is unproven."""
+    activation_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Compute layers again instead of keeping them. `auto`: where a pass would not fit, or after one did not."""
     max_length: Annotated[int, Field(ge=32)] = 1024
     """Tokens of a row; a longer row is dropped and counted, never cut."""
     warmup_share: Share = 0.03

@@ -31,7 +31,7 @@ def save_checkpoint(
         target.mkdir(parents=True)
         write_atomic(target / "adapter.safetensors", _bytes({name: p.detach() for name, p in parameters.items()}))
         write_atomic(target / "optimiser.safetensors", _bytes(_moments(parameters, optimiser)))
-        write_atomic(target / "random.safetensors", _bytes(_random_state()))
+        write_atomic(target / "random.safetensors", _bytes(random_state()))
         write_json(target / CHECKPOINT_STATE, {"step": step, "run": run})
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
@@ -63,7 +63,7 @@ def load_checkpoint(
             "exp_avg": moments[f"{name}.exp_avg"],
             "exp_avg_sq": moments[f"{name}.exp_avg_sq"],
         }
-    _restore_random_state(load_file(newest / "random.safetensors"))
+    restore_random_state(load_file(newest / "random.safetensors"))
     return int(read_json(newest / CHECKPOINT_STATE)["step"])
 
 
@@ -79,14 +79,16 @@ def _moments(parameters: dict[str, torch.nn.Parameter], optimiser: Any) -> dict[
     }
 
 
-def _random_state() -> dict[str, torch.Tensor]:
+def random_state() -> dict[str, torch.Tensor]:
+    """Return the state of every random generator that a pass may draw from."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
-def _restore_random_state(state: dict[str, torch.Tensor]) -> None:
+def restore_random_state(state: dict[str, torch.Tensor]) -> None:
+    """Put the random generators back to a state."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])

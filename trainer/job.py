@@ -14,7 +14,13 @@ CHECKPOINT_STATE = "state.json"
 """Written last into a checkpoint's folder, so that one without it is not whole."""
 
 # Settings that may change between the attempts at one run: they do not change what is learned.
-_FREE_SETTINGS = {"threads", "checkpoint_every_steps", "evaluate_every_steps", "max_attempts"}
+_FREE_SETTINGS = {
+    "threads",
+    "checkpoint_every_steps",
+    "evaluate_every_steps",
+    "max_attempts",
+    "activation_checkpointing",
+}
 
 
 class Show(Protocol):
@@ -83,5 +89,10 @@ def newest_checkpoint(folder: Path, run: dict[str, Any]) -> Path | None:
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Return the names under which two identities differ, sorted."""
+    """Return the names under which two identities differ, sorted.
+
+    A setting that one lacks, because an older version wrote it, had what is the default now.
+    """
+    defaults = identity("", "", TrainingConfig().model_dump(mode="json"))
+    found, wanted = defaults | found, defaults | wanted
     return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))

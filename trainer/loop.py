@@ -7,17 +7,14 @@ import torch
 
 from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import TrainingError
-from seedbed.trainer.batches import Batch, chunks, loss_weight, packed, packs, padded
+from seedbed.trainer.batches import loss_weight
 from seedbed.trainer.checkpoint import load_checkpoint, save_checkpoint
 from seedbed.trainer.convert import trainable_folder
 from seedbed.trainer.data import Row, Rows, encode_rows, plan_steps
 from seedbed.trainer.job import Job, Stop, StopAskedError
-from seedbed.trainer.loss import summed_loss
 from seedbed.trainer.model import (
-    add_adapter,
     choose_machine,
     is_adapter_still_zero,
-    load_base,
     load_tokenizer,
     trained_parameters,
 )
@@ -30,7 +27,7 @@ from seedbed.trainer.outputs import (
     write_manifest,
     write_state,
 )
-from seedbed.trainer.proven import reason_against_chunked_loss, reason_against_packing
+from seedbed.trainer.student import choose_checkpointing, prepare_student
 
 
 def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on purpose, read top to bottom
@@ -57,37 +54,38 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
     job.show(f"{len(rows.kept)} rows, {rows.tokens:,} tokens, {len(steps)} steps; left out: {rows.dropped or 'none'}")
 
     # The student. What is unproven on it falls back to the plain way, and is told.
-    base = load_base(folder, machine)
-    notes = []
-    is_packed, is_chunked = config.packing, config.chunked_loss
-    if is_packed and (reason := reason_against_packing(base)):
-        is_packed = False
-        notes.append(f"rows are padded, not packed: {reason}")
-    if is_chunked and (reason := reason_against_chunked_loss(base)):
-        is_chunked = False
-        notes.append(f"the loss is taken from whole logits: {reason}")
-    for note in notes:
+    student = prepare_student(folder, machine, config, job.weights.name, tokenizer.pad_token_id)
+    model = student.model
+    for note in student.notes:
         job.show(note)
-    model = add_adapter(base, config, job.weights.name)
-    model.train()
+    if note := choose_checkpointing(student, max(len(row) for row in (*rows.kept, *validation.kept))):
+        job.show(note)
     parameters = trained_parameters(model)
     # No weight decay: it would pull the adapter, and only the adapter, towards zero, that is towards the base.
     optimiser = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=0.0)
 
-    def batches(chosen: list[Row]) -> list[Batch]:
-        if is_packed:
-            return [packed(pack, config.prompt_loss_weight) for pack in packs(chosen, config.micro_batch_tokens)]
-        groups = chunks(chosen, config.micro_batch_rows)
-        return [padded(group, tokenizer.pad_token_id, config.prompt_loss_weight) for group in groups]
+    def gradients(chosen: list[Row]) -> tuple[float, int]:
+        """Sum the gradients of a step's rows; return their mean loss by weight, in nats, and their tokens."""
+        # A token counts the same wherever it stands: the sum over the whole step is divided by its total
+        # weight, so neither the split into passes nor the padding changes the gradient.
+        total_weight = sum(loss_weight(row, config.prompt_loss_weight) for row in chosen)
+        loss, tokens = 0.0, 0
+        for batch in student.passes(chosen):
+            stop.check()  # a step begun is given up; the one before it is whole
+            part = student.loss(batch) / total_weight
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.item()
+            tokens += batch.useful_tokens
+        return loss, tokens
 
     def validation_loss() -> float:
         """Mean loss of a validation token, in nats."""
         model.eval()
         total = 0.0
         with torch.no_grad():
-            for batch in batches(list(validation.kept)):
+            for batch in student.passes(list(validation.kept)):
                 stop.check()
-                total += summed_loss(model, batch.to(machine.device), is_chunked=is_chunked).item()
+                total += student.loss(batch).item()
         model.train()
         return total / sum(loss_weight(row, config.prompt_loss_weight) for row in validation.kept)
 
@@ -110,16 +108,7 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
         for step, numbers in enumerate(steps[done:], done + 1):
             step_started = time.monotonic()
             chosen = [rows.kept[number] for number in numbers]
-            # A token counts the same wherever it stands: the sum over the whole step is divided by its total
-            # weight, so neither the split into passes nor the padding changes the gradient.
-            total_weight = sum(loss_weight(row, config.prompt_loss_weight) for row in chosen)
-            loss, tokens = 0.0, 0
-            for batch in batches(chosen):
-                stop.check()  # a step begun is given up; the one before it is whole
-                part = summed_loss(model, batch.to(machine.device), is_chunked=is_chunked) / total_weight
-                part.backward()  # type: ignore[no-untyped-call]
-                loss += part.item()
-                tokens += batch.useful_tokens
+            loss, tokens = student.survive(gradients, chosen)
             if not math.isfinite(loss):
                 raise TrainingError(f"the loss of step {step} is {loss}; lower learning_rate ({config.learning_rate})")
             rate = learning_rate(step, len(steps), config)
@@ -165,7 +154,7 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
         val_loss=metrics.curve("val_loss"),
         seconds=time.monotonic() - started,
         machine=machine_facts(machine.device, machine.dtype),
-        notes=notes,
+        notes=student.notes,
     )
     try:
         adapter_sha256 = save_adapter(model, out, model_card(summary))

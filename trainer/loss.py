@@ -8,7 +8,7 @@ from torch.nn import functional
 from seedbed.trainer.batches import Batch
 
 # Rows of the output head's product held at once: 256 x 152,000 float32 logits are 156 MB.
-_CHUNK_TOKENS = 256
+CHUNK_TOKENS = 256
 
 
 def summed_loss(model: Any, batch: Batch, *, is_chunked: bool) -> torch.Tensor:
@@ -55,8 +55,8 @@ class _FrozenHeadLoss(torch.autograd.Function):
     ) -> torch.Tensor:
         total = hidden.new_zeros((), dtype=torch.float32)
         gradient = torch.empty_like(hidden)  # (N, H)
-        for at in range(0, len(hidden), _CHUNK_TOKENS):
-            part = slice(at, at + _CHUNK_TOKENS)
+        for at in range(0, len(hidden), CHUNK_TOKENS):
+            part = slice(at, at + CHUNK_TOKENS)
             logits = (hidden[part] @ head.T).float()  # (n, V)
             log_p = functional.log_softmax(logits, dim=-1)
             rows = torch.arange(len(log_p), device=log_p.device)

@@ -1,0 +1,132 @@
+"""The student as it is trained: its adapter, and which of the fast ways are proven on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from seedbed.core.config import TrainingConfig
+from seedbed.core.errors import TrainingError
+from seedbed.trainer.batches import Batch, chunks, packed, packs, padded
+from seedbed.trainer.checkpoint import random_state, restore_random_state
+from seedbed.trainer.data import Row
+from seedbed.trainer.fused import fuse
+from seedbed.trainer.loss import summed_loss
+from seedbed.trainer.memory import USABLE_SHARE, free_bytes, pass_bytes, shapes_of
+from seedbed.trainer.model import Machine, add_adapter, load_base, trained_parameters
+from seedbed.trainer.proven import reason_against_chunked_loss, reason_against_packing
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@dataclass(slots=True)
+class Student:
+    """A model with a fresh adapter, and how its passes are made."""
+
+    model: Any
+    config: TrainingConfig
+    machine: Machine
+    pad_id: int
+    is_packed: bool
+    is_chunked: bool
+    is_fused: bool
+    is_checkpointed: bool = False
+    notes: list[str] = field(default_factory=list)
+    """What is done otherwise than configured, and why."""
+
+    def passes(self, rows: list[Row]) -> list[Batch]:
+        """Lay a step's rows out in passes that fit."""
+        weight = self.config.prompt_loss_weight
+        if self.is_packed:
+            return [packed(pack, weight) for pack in packs(rows, self.config.micro_batch_tokens)]
+        return [padded(group, self.pad_id, weight) for group in chunks(rows, self.config.micro_batch_rows)]
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Return a pass's loss, summed over its tokens by weight, in nats."""
+        return summed_loss(self.model, batch.to(self.machine.device), is_chunked=self.is_chunked)
+
+    def checkpoint_activations(self) -> None:
+        """From now on keep the input of each layer only, and compute the layer again in the backward pass."""
+        base = self.model.get_base_model()
+        kwargs = {"use_reentrant": False}
+        if hasattr(base, "activation_checkpointing_enable"):
+            base.activation_checkpointing_enable(activation_checkpointing_kwargs=kwargs)
+        else:  # transformers before 5.20
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs=kwargs)
+        self.is_checkpointed = True
+
+    def survive(self, work: Callable[[Given], Made], given: Given) -> Made:
+        """Do a step's passes; once out of memory, checkpoint activations and do them again from the same start.
+
+        Raises:
+            TrainingError: Activations are checkpointed already, or must not be.
+        """
+        start = random_state()
+        try:
+            return work(given)
+        except torch.OutOfMemoryError as error:
+            if self.is_checkpointed or self.config.activation_checkpointing == "off":
+                raise TrainingError(
+                    f"out of memory ({str(error).splitlines()[0][:200]}); lower micro_batch_tokens "
+                    f"({self.config.micro_batch_tokens}), micro_batch_rows ({self.config.micro_batch_rows}) or "
+                    f'max_length ({self.config.max_length}), or let activation_checkpointing be "auto"'
+                ) from None
+        # Outside the handler: the exception's traceback would keep the failed pass's tensors alive.
+        self.model.zero_grad(set_to_none=True)
+        if self.machine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        restore_random_state(start)
+        self.checkpoint_activations()
+        self.notes.append("activations are checkpointed since a step ran out of memory")
+        return work(given)
+
+
+def prepare_student(folder: Path, machine: Machine, config: TrainingConfig, name: str, pad_id: int) -> Student:
+    """Load a base and put an adapter on it. What is unproven on it falls back to the plain way, and is told."""
+    base = load_base(folder, machine)
+    notes = []
+    is_packed, is_chunked, is_fused = config.packing, config.chunked_loss, config.fused_lora
+    if is_packed and (reason := reason_against_packing(base)):
+        is_packed = False
+        notes.append(f"rows are padded, not packed: {reason}")
+    if is_chunked and (reason := reason_against_chunked_loss(base)):
+        is_chunked = False
+        notes.append(f"the loss is taken from whole logits: {reason}")
+    model = add_adapter(base, config, name)
+    if is_fused and (reason := fuse(model)):
+        is_fused = False
+        notes.append(f"LoRA is computed by PEFT, not fused: {reason}")
+    model.train()
+    return Student(model, config, machine, pad_id, is_packed, is_chunked, is_fused, notes=notes)
+
+
+def choose_checkpointing(student: Student, longest: int) -> str:
+    """Checkpoint activations where the setting says so, or where a pass would not fit; tell why, if so.
+
+    Args:
+        student: Loaded, so that what is free is free for its passes.
+        longest: Tokens of the longest row.
+    """
+    config = student.config
+    if config.activation_checkpointing == "off":
+        return ""
+    tokens = max(config.micro_batch_tokens, longest) if student.is_packed else config.micro_batch_rows * longest
+    needed = pass_bytes(
+        shapes_of(student.model, config.rank),
+        tokens,
+        is_fused=student.is_fused,
+        is_chunked=student.is_chunked,
+        is_checkpointed=False,
+        has_mask=True,
+    )
+    # Gradient and two moments of each adapter weight, float32, are still to come.
+    needed += 12 * sum(parameter.numel() for parameter in trained_parameters(student.model).values())
+    free = int(free_bytes(student.machine.device) * USABLE_SHARE)
+    if config.activation_checkpointing == "auto" and needed <= free:
+        return ""
+    student.checkpoint_activations()
+    asked = "asked for" if config.activation_checkpointing == "on" else "a pass would not fit"
+    return f"activations are checkpointed: {asked} ({needed / 2**30:.1f} GiB estimated, {free / 2**30:.1f} GiB usable)"

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+Parameter = Literal["max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"]
+
 
 def _http_url(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
@@ -52,6 +54,8 @@ class EndpointConfig(Section):
     """In the currency of `[budget]`."""
     price_per_million_completion_tokens: Annotated[float, Field(ge=0)] = 0.0
     """In the currency of `[budget]`."""
+    parameters: dict[Parameter, str] = {}
+    """Sampling parameters by the server's own names, "" for none: max_tokens = "max_completion_tokens"."""
     connect_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     """Seconds until the connection stands."""
     first_byte_timeout_s: Annotated[float, Field(gt=0)] = 600.0

@@ -47,7 +47,7 @@ class AiohttpEndpoint:
         )
 
     async def complete(self, request: Request) -> Completion:
-        body = body_of(request, self.model, self._address)
+        body = body_of(request, self._config, self._address)
         start = self._clock()
         now = anyio.current_time()
         with anyio.CancelScope(deadline=now + self._config.first_byte_timeout_s) as scope:

@@ -127,11 +127,14 @@ class Dispatcher:
         return lane.send(charge, now, now - waiter.since), math.inf
 
     def _choose(self, ready: list[Lane], last: Lane | None) -> Lane:
-        """Take the less loaded of two at random (Mitzenmacher 2001), and not the one that just failed."""
+        """Take the least loaded, one of them at random, and not the one that just failed.
+
+        Two at random (Mitzenmacher 2001) are for balancers whose counts are stale. Ours are exact, and a draw that
+        leaves the freest out sends work to an endpoint that hangs: of 96 callers at three it held 45 after 14 s.
+        """
         others = [lane for lane in ready if lane is not last] or ready
-        if len(others) == 1:
-            return others[0]
-        return min(self._rng.sample(others, 2), key=lambda lane: lane.load)
+        least = min(lane.load for lane in others)
+        return self._rng.choice([lane for lane in others if lane.load == least])
 
     def _give_up_on_outage(self) -> None:
         """Fail what waits when nothing has answered for `OUTAGE_PATIENCE_S`."""

@@ -126,6 +126,9 @@ class Fleet:
         self._queue.ended(sent, used)
         if was_resting:
             self._events.emit("endpoint.answered_again", endpoint=sent.lane.name)
+        if sent.lane.is_news_of_model(completion.model):
+            name, model = sent.lane.name, sent.lane.config.model
+            self._events.emit("endpoint.other_model", endpoint=name, asked=model, answered=completion.model)
 
     def _failed(self, sent: Try, error: EndpointError) -> None:
         lane, limit = sent.lane, sent.lane.limit.value

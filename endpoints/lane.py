@@ -41,6 +41,7 @@ class Lane:
         self._ended, self._failures, self._throttled = 0, 0, 0
         self._prompt_tokens, self._completion_tokens, self._cost = 0, 0, 0.0
         self._queue_wait_s = 0.0
+        self._known_models = {config.model}
 
     @property
     def name(self) -> str:
@@ -53,7 +54,7 @@ class Lane:
     @property
     def load(self) -> float:
         """How full it is, lower for an endpoint that should have more of the work."""
-        return len(self._in_flight) / (self.limit.value * self.config.weight)
+        return len(self._in_flight) / (self.limit.capacity * self.config.weight)
 
     def ready_at(self, tokens: int, now: float) -> float:
         """Return when a request of so many tokens may go.
@@ -95,6 +96,13 @@ class Lane:
         self._cost += charge.cost
         self._end(sent, charge)
         return charge
+
+    def is_news_of_model(self, answered: str) -> bool:
+        """Whether an answer names another model than was asked for, and none before it named that one."""
+        if answered in self._known_models:
+            return False
+        self._known_models.add(answered)
+        return True
 
     def failed(self, sent: Try, error: EndpointError, now: float) -> bool:
         """Note a failure; return whether the breaker opened by it."""

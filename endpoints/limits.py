@@ -35,6 +35,14 @@ class ConcurrencyLimit:
     def value(self) -> int:
         return int(self._limit)
 
+    @property
+    def capacity(self) -> float:
+        """What is known of what the server takes at once; where nothing has spoken against it, the configured limit.
+
+        A limit that grows is no sign that one server takes more than another, so shares of the work do not follow it.
+        """
+        return self._limit if self.reason in {"throttled", "server_queue"} else float(self._ceiling)
+
     def tick(self, now: float, in_flight: int) -> None:
         """Double in slow start, where the last doubling is used and old enough."""
         is_due = now - self._doubled_at >= SLOW_START_STEP_S

@@ -18,7 +18,16 @@ from seedbed.core.config import EndpointConfig
 from seedbed.core.errors import EndpointError, EndpointResponseError, EndpointUnreachableError
 from seedbed.core.records import Completion, Request
 from seedbed.endpoints.aiohttp_transport import translated
-from seedbed.endpoints.wire import Address, completion_of, error_of, payload_of, shown_url, too_large, too_slow
+from seedbed.endpoints.wire import (
+    Address,
+    completion_of,
+    error_of,
+    in_words_of,
+    payload_of,
+    shown_url,
+    too_large,
+    too_slow,
+)
 
 
 class OpenaiEndpoint:
@@ -45,7 +54,7 @@ class OpenaiEndpoint:
         with anyio.CancelScope(deadline=now + self._config.first_byte_timeout_s) as scope:
             try:
                 async with self._client.chat.completions.with_streaming_response.create(
-                    **payload_of(request, self.model)
+                    **in_words_of(self._config, payload_of(request, self.model))
                 ) as response:
                     scope.deadline = now + self._config.total_timeout_s
                     content = await self._read(response.iter_bytes())

@@ -13,7 +13,7 @@ from seedbed.core.errors import EndpointError
 from seedbed.endpoints.control import Control, controlling
 from seedbed.endpoints.protocol import Capabilities
 from seedbed.endpoints.site import Site, listed_models
-from seedbed.endpoints.wire import excerpt
+from seedbed.endpoints.wire import excerpt, in_words_of
 
 TRY_LIMIT_S = 120.0
 _SCHEMA = {
@@ -34,7 +34,7 @@ async def probe(config: EndpointConfig, base_url: str, key: SecretStr | None = N
             models = await listed_models(control)
         except EndpointError as error:
             return Capabilities(answers=False, problems=(str(error),))
-        found = _Found(control, config.model)
+        found = _Found(control, config)
         await found.try_all()
         server, version = await _server_of(control)
         return Capabilities(
@@ -74,7 +74,7 @@ class _Found:
     """What has been found so far of one server."""
 
     control: Control
-    model: str
+    config: EndpointConfig
     can: dict[str, bool] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -96,7 +96,12 @@ class _Found:
 
     async def _chat(self, ability: str, prompt: str, **settings: Any) -> dict[str, Any] | None:
         """Ask a short question; a refusal or a malformed answer is noted against the ability."""
-        body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": prompt}], **settings}
+        body = {
+            "model": self.config.model,
+            "temperature": 0,
+            "messages": [{"role": "user", "content": prompt}],
+            **settings,
+        }
         answer = await self._post(ability, "/chat/completions", body)
         is_answer = isinstance(_choice_of(answer).get("message"), dict)
         self._set(ability, is_answer, answer, "the answer has no message")
@@ -104,7 +109,7 @@ class _Found:
 
     async def _post(self, ability: str, path: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
         try:
-            reply = await self.control.post(path, body, TRY_LIMIT_S)
+            reply = await self.control.post(path, in_words_of(self.config, body), TRY_LIMIT_S)
         except EndpointError as error:
             self.problems.append(f"{ability}: {error}")
             return None
@@ -115,7 +120,7 @@ class _Found:
         return None
 
     async def _completions(self) -> None:
-        body = {"model": self.model, "prompt": "1 2 3 4", "max_tokens": 4, "temperature": 0}
+        body = {"model": self.config.model, "prompt": "1 2 3 4", "max_tokens": 4, "temperature": 0}
         answer = await self._post("completions", "/completions", body)
         self._set("completions", isinstance(_choice_of(answer).get("text"), str), answer, "the answer has no text")
 

@@ -8,7 +8,7 @@ from seedbed.core.config import EndpointConfig
 from seedbed.core.errors import EndpointRejectedError, EndpointThrottledError, EndpointUnreachableError
 from seedbed.endpoints.control import Control, ControlReply, controlling
 from seedbed.endpoints.protocol import Endpoint
-from seedbed.endpoints.wire import Address, error_of
+from seedbed.endpoints.wire import Address, error_of, in_words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ async def _listed(control: Control, address: Address) -> tuple[str, ...]:
 async def _ask_one_token(control: Control, site: Site) -> None:
     path = "/chat/completions"
     body = {"model": site.config.model, "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
-    reply = await control.post(path, body, site.config.first_byte_timeout_s)
+    reply = await control.post(path, in_words_of(site.config, body), site.config.first_byte_timeout_s)
     if reply.status != 200:
         error = error_of(reply.status, reply.headers, reply.body, control.address(path, site.config.model))
         if not isinstance(error, EndpointThrottledError):  # it is there, and busy

@@ -70,14 +70,20 @@ def payload_of(request: Request, model: str) -> dict[str, Any]:
     return payload
 
 
-def body_of(request: Request, model: str, address: Address) -> bytes:
-    """Serialise the payload.
+def in_words_of(config: EndpointConfig, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the sampling parameters that a server calls otherwise, and leave out those that it does not take."""
+    named = ((config.parameters.get(key, key), value) for key, value in payload.items())  # type: ignore[call-overload]
+    return {name: value for name, value in named if name}
+
+
+def body_of(request: Request, config: EndpointConfig, address: Address) -> bytes:
+    """Serialise the payload as a server wants it.
 
     Raises:
         EndpointRejectedError: The request's text cannot be written as UTF-8.
     """
     try:
-        return orjson.dumps(payload_of(request, model))
+        return orjson.dumps(in_words_of(config, payload_of(request, config.model)))
     except orjson.JSONEncodeError as error:
         raise EndpointRejectedError(address.says(f"cannot be sent request {request.id}: {error}")) from error
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -218,6 +219,9 @@ class Engine:
         except EndpointError as error:
             await self._set_aside(request, error)
             raise
+        except anyio.get_cancelled_exc_class():
+            await self._note_cut_off(request)
+            raise
         finally:
             self.counters.in_flight -= 1
         await self._ledger.answered(completion)
@@ -229,6 +233,12 @@ class Engine:
         self.counters.failed += 1
         self.counters.failures[f"{type(error).__name__}: {error}"[:200]] += 1
         self._events.emit("request.failed", request=request.id, error=type(error).__name__, message=str(error))
+
+    async def _note_cut_off(self, request: Request) -> None:
+        """Write down that a request was cancelled in flight, so that no stored request is left without its end."""
+        error = GenerationError("cut off in flight: the run ended and generation.drain_grace_s passed")
+        with anyio.move_on_after(RELEASE_GRACE_S, shield=True), suppress(SeedbedError):
+            await self._ledger.failed(request, error)
 
     def _count(self, completion: Completion) -> None:
         self.counters.completions += 1

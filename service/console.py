@@ -137,6 +137,7 @@ def describe(event: Event) -> str:
         "endpoint.server_ended": "the server of endpoint {endpoint} ended: {reason}; started again in {restart_in_s} s",
         "endpoint.awaited": "{reason}; tried again in {again_in_s:g} s",
         "endpoint.opened": "endpoint {endpoint} rests: {reason}",
+        "endpoint.other_model": "endpoint {endpoint} was asked for {asked} and answers as {answered}",
         "endpoint.answered_again": "endpoint {endpoint} answers again",
         "category.saturated": "category {category} is saturated: {accepted} of its last {rows} rows were accepted",
         "filters.loading": "loading the filters (the first time, their kernels are compiled: about a minute) …",

@@ -87,6 +87,27 @@ def test_a_request_is_sent_as_asked_and_its_answer_read(transport: str) -> None:
     }
 
 
+def test_parameters_are_sent_under_the_names_that_the_server_knows(transport: str) -> None:
+    seen: list[Received] = []
+
+    def respond(received: Received) -> Reply:
+        seen.append(received)
+        return ok()
+
+    async def main() -> None:
+        words = {"max_tokens": "max_completion_tokens", "temperature": ""}
+        async with talking(transport, respond, parameters=words) as endpoint:
+            await endpoint.complete(make_request("Name a colour.", temperature=0.5, top_p=0.9, max_tokens=7))
+
+    anyio.run(main)
+    assert json.loads(seen[0].body) == {
+        "model": "scripted",
+        "messages": [{"role": "user", "content": "Name a colour."}],
+        "max_completion_tokens": 7,
+        "top_p": 0.9,
+    }
+
+
 def test_one_try_is_one_request(transport: str) -> None:
     seen: list[Received] = []
 

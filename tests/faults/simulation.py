@@ -63,6 +63,7 @@ class World:
     folder: Path
     rng: random.Random
     sent: set[str] = field(default_factory=set)
+    sent_in_last_life: set[str] = field(default_factory=set)
     acknowledged: set[str] = field(default_factory=set)
     lives: int = 0
     ids: int = 0
@@ -127,13 +128,13 @@ class Process:
         self.step(lambda: self.pool.add_unreadable([Unreadable(request.id, reason, text)]))
 
 
-def simulate(seed: int, folder: Path) -> World:
+def simulate(seed: int, folder: Path, endpoints: Callable[[World], Sequence[Behaving]] | None = None) -> World:
     """Live, die and live again until the target is reached; the world is left as the last life left it."""
-    rng = random.Random(seed)
-    world = World(folder, rng)
-    behaviours = [_chaotic(world, f"e{number}", rng.choice([0.0, 0.1, 0.4])) for number in range(rng.randint(1, 3))]
+    world = World(folder, random.Random(seed))
+    rng, behaviours = world.rng, (endpoints or _chaotic_endpoints)(world)
     while world.lives < MOST_LIVES:
         world.lives += 1
+        world.sent_in_last_life.clear()
         is_last = world.lives == MOST_LIVES
         steps = 10**9 if is_last else rng.randint(1, 60)
         if run_virtually(lambda steps=steps: _live(world, behaviours, steps)):  # type: ignore[misc]
@@ -170,6 +171,7 @@ def _engine(process: Process, ask: Callable[[Request], Awaitable[Completion]]) -
 
     async def send(request: Request) -> Completion:
         world.sent.add(request.id)
+        world.sent_in_last_life.add(request.id)
         return await ask(request)
 
     plan = Plan(
@@ -195,6 +197,11 @@ def _engine(process: Process, ask: Callable[[Request], Awaitable[Completion]]) -
     )
 
 
+def _chaotic_endpoints(world: World) -> list[Behaving]:
+    rng = world.rng
+    return [_chaotic(world, f"e{number}", rng.choice([0.0, 0.1, 0.4])) for number in range(rng.randint(1, 3))]
+
+
 def _chaotic(world: World, name: str, faults: float) -> Behaving:
     """An endpoint that fails in every way at this share of its calls, and else answers what its schema demands."""
 
@@ -206,12 +213,12 @@ def _chaotic(world: World, name: str, faults: float) -> Behaving:
             raise EndpointTimeoutError("did not finish within 60 s")
         if rng.random() < faults:
             raise rng.choice(FAULTS)(rng)
-        return make_completion(request, _answer(request, rng), endpoint=name)
+        return make_completion(request, answer_to(request, rng), endpoint=name)
 
     return Behaving(behave, name)
 
 
-def _answer(request: Request, rng: random.Random) -> str:
+def answer_to(request: Request, rng: random.Random) -> str:
     """Fill the schema with few words in many orders, so that near-duplicates abound; sometimes break it."""
     if rng.random() < 0.05:
         return '{"tasks": [{"instruction": "Describe the'

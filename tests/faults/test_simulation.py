@@ -19,7 +19,7 @@ from tests.faults.simulation import FIRST_TARGET, STEP, TARGET, World, simulate
 SCORER = RougeScorer(["rougeL"])
 
 
-def _memory() -> str | None:
+def memory() -> str | None:
     """A folder in memory, where there is one: the simulated disk need not survive this machine."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -28,10 +28,10 @@ def test_the_invariants_hold_for_every_seed() -> None:
     first, count = int(os.environ.get("SEEDBED_SEED", "0")), int(os.environ.get("SEEDBED_SEEDS", "25"))
     lives = rows = 0
     for seed in range(first, first + count):
-        with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        with tempfile.TemporaryDirectory(dir=memory()) as folder:
             try:
                 world = simulate(seed, Path(folder))
-                rows += _check(world)
+                rows += check_world(world)
             except BaseException as error:
                 error.add_note(f"replay: SEEDBED_SEED={seed} SEEDBED_SEEDS=1 pytest {Path(__file__).name}")
                 raise
@@ -49,7 +49,7 @@ def test_a_seed_replays(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def _check(world: World) -> int:
+def check_world(world: World) -> int:
     """Compare what is stored with what the outside saw; returns the number of accepted rows."""
     with Pool.open(world.folder, PoolConfig(first_target=FIRST_TARGET, step=STEP)) as pool:
         accepted = list(pool.accepted())

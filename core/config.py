@@ -295,6 +295,8 @@ class TrainingConfig(Section):
     """Tokens in a forward pass where rows are packed: 1024 of a 0.5B student took 6 GB. Raise it on a GPU."""
     chunked_loss: bool = True
     """Never build the logits of a whole batch: the head sees the trained tokens only, a few at a time."""
+    attention: Literal["auto", "sdpa"] = "auto"
+    """Of packed rows. `auto`: torch's varlen kernel where the GPU has it and it agrees with SDPA, else SDPA."""
     fused_lora: bool = True
     """Compute LoRA's products without float32 copies of activations; PEFT's own way where a model is unproven."""
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"

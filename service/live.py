@@ -63,7 +63,7 @@ def training_gauge(folder: Path) -> Gauge:
         if not rows:
             return None
         last, state = rows[-1], read_json(folder / "state.json")
-        notes = (f"loss {last['loss']:.3f}", f"{last['tokens_per_s']:.0f} tokens/s")
+        notes = (f"loss {last['loss']:.3f}", f"{last['tokens_per_s']:.0f} tokens/s", f"MFU {last.get('mfu', 0):.0%}")
         return Figures("training", last["step"], state["steps"], "steps", notes)
 
     return measure

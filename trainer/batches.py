@@ -2,11 +2,12 @@
 
 Packed documents must not see each other. transformers isolates them only where `position_ids` restart at each
 document, `attention_mask` is None and `use_cache` is False; a batch of ours is the first two, `model.py` the third,
-and `packing.py` proves it on the model at hand before a run relies on it.
+and `proven.py` proves it on the model at hand before a run relies on it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
@@ -24,6 +25,9 @@ class Batch:
     weights: torch.Tensor  # (B, T) float32, of the target in the loss; 0 where nothing is trained
     useful_tokens: int
     """Tokens that are not padding."""
+    borders: torch.Tensor | None = None  # (documents + 1,) int32: where packed documents begin and end
+    longest: int = 0
+    """Tokens of the longest row."""
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
@@ -35,6 +39,8 @@ class Batch:
             self.targets.to(device),
             self.weights.to(device),
             self.useful_tokens,
+            None if self.borders is None else self.borders.to(device),
+            self.longest,
         )
 
 
@@ -56,7 +62,7 @@ def padded(rows: Sequence[Row], pad_id: int, prompt_loss_weight: float) -> Batch
         targets[number, : size - 1] = torch.tensor(row.tokens[1:])
         weights[number, : size - 1] = _weights(row, prompt_loss_weight)
     positions = torch.arange(longest).expand(shape)
-    return Batch(input_ids, positions, mask, targets, weights, sum(len(row) for row in rows))
+    return Batch(input_ids, positions, mask, targets, weights, sum(len(row) for row in rows), longest=longest)
 
 
 def packed(rows: Sequence[Row], prompt_loss_weight: float) -> Batch:
@@ -75,6 +81,8 @@ def packed(rows: Sequence[Row], prompt_loss_weight: float) -> Batch:
         torch.cat(targets)[None],
         torch.cat(weights)[None],
         sum(len(row) for row in rows),
+        torch.tensor([0, *accumulate(len(row) for row in rows)], dtype=torch.int32),
+        max(len(row) for row in rows),
     )
 
 

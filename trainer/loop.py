@@ -27,6 +27,7 @@ from seedbed.trainer.outputs import (
     write_manifest,
     write_state,
 )
+from seedbed.trainer.speed import matrix_rate, work_of
 from seedbed.trainer.student import choose_checkpointing, prepare_student
 
 
@@ -60,6 +61,8 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
         job.show(note)
     if note := choose_checkpointing(student, max(len(row) for row in (*rows.kept, *validation.kept))):
         job.show(note)
+    work, rate_limit = work_of(model), matrix_rate(machine)
+    job.show(f"this machine multiplies matrices at {rate_limit / 1e12:.2f} TFLOP/s")
     parameters = trained_parameters(model)
     # No weight decay: it would pull the adapter, and only the adapter, towards zero, that is towards the base.
     optimiser = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=0.0)
@@ -124,9 +127,11 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
             now = time.monotonic()
             speed = tokens / (now - step_started)
             left_s = (now - loop_started) / (step - resumed_at) * (len(steps) - step)
-            metrics.tell(step, loss=loss, learning_rate=rate, tokens=tokens, tokens_per_s=speed, grad_norm=norm.item())
-            line = f"step {step}/{len(steps)}  loss {loss:.4f}  {speed:,.0f} tokens/s  {_minutes(left_s)} left"
-            job.show(line, is_passing=True)
+            mfu = work.flops(chosen) / (now - step_started) / rate_limit
+            told = {"tokens": tokens, "tokens_per_s": speed, "mfu": mfu, "grad_norm": norm.item()}
+            metrics.tell(step, loss=loss, learning_rate=rate, **told)
+            line = f"step {step}/{len(steps)}  loss {loss:.4f}  {speed:,.0f} tokens/s  MFU {mfu:.0%}"
+            job.show(f"{line}  {_minutes(left_s)} left", is_passing=True)
             validate_if_due(step)
             if step == len(steps) or step % config.checkpoint_every_steps == 0:
                 save_checkpoint(out / "checkpoint", step, job.identity, parameters, optimiser)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from seedbed.trainer.attention import NAME as VARLEN
 from seedbed.trainer.batches import Batch
 
 # Rows of the output head's product held at once: 256 x 152,000 float32 logits are 156 MB.
@@ -16,17 +17,22 @@ def summed_loss(model: Any, batch: Batch, *, is_chunked: bool) -> torch.Tensor:
     return _chunked(model, batch) if is_chunked else _plain(model, batch)
 
 
-def _inputs(batch: Batch) -> dict[str, Any]:
-    return {
+def model_inputs(model: Any, batch: Batch) -> dict[str, Any]:
+    """Return what a model is called with: borders where it attends by them, else positions that restart."""
+    inputs: dict[str, Any] = {
         "input_ids": batch.input_ids,
         "position_ids": batch.position_ids,
         "attention_mask": batch.attention_mask,
         "use_cache": False,
     }
+    if getattr(model.config, "_attn_implementation", "") == VARLEN:
+        inputs |= {"cu_seq_lens_q": batch.borders, "cu_seq_lens_k": batch.borders}
+        inputs |= {"max_length_q": batch.longest, "max_length_k": batch.longest}
+    return inputs
 
 
 def _plain(model: Any, batch: Batch) -> torch.Tensor:
-    logits = model(**_inputs(batch)).logits.float()  # (B, T, V)
+    logits = model(**model_inputs(model, batch)).logits.float()  # (B, T, V)
     losses = functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")  # (B*T,)
     return (losses * batch.weights.flatten()).sum()
 
@@ -34,7 +40,7 @@ def _plain(model: Any, batch: Batch) -> torch.Tensor:
 def _chunked(model: Any, batch: Batch) -> torch.Tensor:
     """Take only the positions that are trained to the head, and a few of them at a time."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden = base.get_decoder()(**_inputs(batch)).last_hidden_state  # (B, T, H)
+    hidden = base.get_decoder()(**model_inputs(model, batch)).last_hidden_state  # (B, T, H)
     chosen = batch.weights.flatten() > 0
     weight = base.get_output_embeddings().weight
     return _FrozenHeadLoss.apply(  # type: ignore[no-any-return, no-untyped-call]

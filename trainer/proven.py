@@ -7,6 +7,7 @@ import torch
 from seedbed.prompts.training_text import Form
 from seedbed.trainer.batches import packed
 from seedbed.trainer.data import Row
+from seedbed.trainer.loss import model_inputs
 
 
 def reason_against_packing(model: Any) -> str:
@@ -44,9 +45,7 @@ def are_documents_isolated(model: Any) -> bool:
     for first in (_row((1,) * 6), _row((size,) * 6)):
         batch = packed([first, second], 1.0).to(model.device)
         with torch.no_grad():
-            logits = model(
-                input_ids=batch.input_ids, position_ids=batch.position_ids, attention_mask=None, use_cache=False
-            ).logits
+            logits = model(**model_inputs(model, batch)).logits
         answers.append(logits[0, len(first) :])
     return torch.equal(answers[0], answers[1])
 

@@ -9,6 +9,7 @@ import torch
 
 from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import TrainingError
+from seedbed.trainer.attention import bind, reason_against_varlen, use_varlen, varlen_kernel
 from seedbed.trainer.batches import Batch, chunks, packed, packs, padded
 from seedbed.trainer.checkpoint import random_state, restore_random_state
 from seedbed.trainer.data import Row
@@ -16,7 +17,7 @@ from seedbed.trainer.fused import fuse
 from seedbed.trainer.loss import summed_loss
 from seedbed.trainer.memory import USABLE_SHARE, free_bytes, pass_bytes, shapes_of
 from seedbed.trainer.model import Machine, add_adapter, load_base, trained_parameters
-from seedbed.trainer.proven import reason_against_chunked_loss, reason_against_packing
+from seedbed.trainer.proven import are_documents_isolated, reason_against_chunked_loss, reason_against_packing
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -33,6 +34,7 @@ class Student:
     is_packed: bool
     is_chunked: bool
     is_fused: bool
+    is_varlen: bool = False
     is_checkpointed: bool = False
     notes: list[str] = field(default_factory=list)
     """What is done otherwise than configured, and why."""
@@ -95,12 +97,29 @@ def prepare_student(folder: Path, machine: Machine, config: TrainingConfig, name
     if is_chunked and (reason := reason_against_chunked_loss(base)):
         is_chunked = False
         notes.append(f"the loss is taken from whole logits: {reason}")
+    is_varlen = is_packed and config.attention == "auto"
+    if is_varlen and (reason := _try_varlen(base, machine)):
+        is_varlen = False
+        if machine.device.type == "cuda":  # elsewhere SDPA is no fallback but the way
+            notes.append(f"attention is SDPA's: {reason}")
     model = add_adapter(base, config, name)
     if is_fused and (reason := fuse(model)):
         is_fused = False
         notes.append(f"LoRA is computed by PEFT, not fused: {reason}")
     model.train()
-    return Student(model, config, machine, pad_id, is_packed, is_chunked, is_fused, notes=notes)
+    return Student(model, config, machine, pad_id, is_packed, is_chunked, is_fused, is_varlen, notes=notes)
+
+
+def _try_varlen(base: Any, machine: Machine) -> str:
+    """Let a base attend by the varlen kernel, or say why not and leave it with SDPA."""
+    kernel = varlen_kernel()
+    if (reason := reason_against_varlen(base, machine)) or kernel is None:
+        return reason
+    use_varlen(base, bind(kernel))
+    if not are_documents_isolated(base):
+        base.set_attn_implementation("sdpa")
+        return "with the varlen kernel this model lets packed documents see each other"
+    return ""
 
 
 def choose_checkpointing(student: Student, longest: int) -> str:
@@ -120,7 +139,7 @@ def choose_checkpointing(student: Student, longest: int) -> str:
         is_fused=student.is_fused,
         is_chunked=student.is_chunked,
         is_checkpointed=False,
-        has_mask=True,
+        has_mask=not student.is_varlen,
     )
     # Gradient and two moments of each adapter weight, float32, are still to come.
     needed += 12 * sum(parameter.numel() for parameter in trained_parameters(student.model).values())

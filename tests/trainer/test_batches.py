@@ -96,19 +96,21 @@ def test_the_loss_of_more_tokens_than_a_chunk_is_the_same(model: Any) -> None:
     assert summed_loss(model, packed(long, 0.0), is_chunked=True).item() == pytest.approx(whole, rel=1e-5)
 
 
-def test_documents_of_a_pack_are_isolated_and_a_leak_is_seen(model: Any) -> None:
+@pytest.mark.parametrize("leak", ["a mask of ones", "a cache"])
+def test_documents_of_a_pack_are_isolated_and_a_leak_is_seen(model: Any, leak: str) -> None:
     assert are_documents_isolated(model)
     assert not reason_against_packing(model.get_base_model())
 
     class Leaking(torch.nn.Module):
-        """Passes a mask of ones, which makes transformers forget the borders."""
+        """Passes what makes transformers forget the borders."""
 
         def __init__(self) -> None:
             super().__init__()
             self.config, self.device, self.inner = model.config, model.device, model
 
         def forward(self, **inputs: Any) -> Any:
-            return self.inner(**{**inputs, "attention_mask": torch.ones_like(inputs["input_ids"])})
+            forgetful = {"attention_mask": torch.ones_like(inputs["input_ids"])}
+            return self.inner(**inputs | (forgetful if leak == "a mask of ones" else {"use_cache": True}))
 
     assert not are_documents_isolated(Leaking())
 

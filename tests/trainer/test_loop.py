@@ -53,7 +53,7 @@ def test_every_step_is_told_once(make_job: MakeJob) -> None:
     train(job, Stop())
     steps = [line for line in lines(job) if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4]
-    assert steps[0].keys() == {"step", "loss", "learning_rate", "tokens", "tokens_per_s", "grad_norm"}
+    assert steps[0].keys() == {"step", "loss", "learning_rate", "tokens", "tokens_per_s", "mfu", "grad_norm"}
     assert [line["step"] for line in lines(job) if "val_loss" in line] == [0, 4]
     assert list((job.out / "tensorboard").glob("events.*"))
 

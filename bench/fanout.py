@@ -1,12 +1,13 @@
-"""What a request costs: transport and fleet against a bare aiohttp loop, beside what the server's latency allows.
+"""What a request costs: the whole path to a durable row, against a bare aiohttp loop and what the latency allows.
 
     python bench/fanout.py [--quick] [--json]
 
-A mock server of ours (raw asyncio, constant answers after a fixed time) runs in a process of its own on the last core,
-each client in a fresh process on the first; arms take turns, and medians count. The peer does what one would write
-by hand: a closed loop on aiohttp with uvloop and a tuned garbage collector, bodies read and thrown away. Ours does the
-same through `Fleet.ask`: limits, breaker, budget, deadlines, the answer parsed and checked. Parsing into rows, filters
-and the pool are not in it.
+A mock server of ours (raw asyncio, a new row in each answer after a fixed time) runs in a process of its own on the
+last core, each client in a fresh process on the first; arms take turns, and medians count. The peer does what one would
+write by hand: a closed loop on aiohttp with uvloop and a tuned garbage collector, bodies read and thrown away. `fleet`
+does the same through `Fleet.ask`: limits, breaker, budget, deadlines, the answer read and checked. `whole` is what
+`seedbed generate` does: a prompt of the Alpaca recipe made and stored before it is sent, its answer stored, parsed into
+a row, compared with the benchmarks, the seeds and all rows before it, and on disk before it counts.
 """
 
 import argparse
@@ -14,14 +15,17 @@ import gc
 import json
 import os
 import platform
+import random
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,17 +38,25 @@ import orjson
 from seedbed.core.config import BudgetConfig, EndpointConfig, Secrets
 from seedbed.core.errors import EndpointError
 from seedbed.core.events import Events
-from seedbed.core.records import Message, Request, Sampling
+from seedbed.core.records import Completion, Message, Request, Sampling
 from seedbed.endpoints.fleet import Fleet
 from seedbed.endpoints.opening import open_fleet
 from seedbed.endpoints.scripted_server import Received, Reply, serve_scripted
 from seedbed.endpoints.wire import payload_of
+from seedbed.service.context import Context, writing
+from seedbed.service.generation import generate
+from seedbed.service.init import create_workspace
+from seedbed.service.live import Live
+from seedbed.service.stopping import Stop
+from seedbed.service.workspace import open_workspace
 
 PROMPT = "Write three new tasks of this kind. " * 40
-ANSWER = "The carpenter repaired a violet lantern before the late ferry left the harbour. " * 12
+WORDS = [f"{one}{two}{three}" for one in ("ba", "ke", "li", "mo", "nu") for two in ("dra", "fen", "gil", "hos", "tum")
+         for three in ("", "c", "let", "nd", "rin", "st", "vo", "xa")]  # fmt: skip
+"""Enough words that two rows of them are never near each other."""
+INSTRUCTION_WORDS, OUTPUT_WORDS = 12, 150
 CANCELLED = 200
 NOT_MEASURED = (
-    "whole path: response to parsed, filtered and durable row",
     "CPU a row against distilabel, Curator and data-designer",
     "tokens/s against vLLM's own client, and concurrency found from a cold start",
 )
@@ -87,7 +99,7 @@ def main() -> None:
 
 
 def measure(size: Size, *, quick: bool) -> dict[str, Any]:
-    arms: dict[str, list[dict[str, float]]] = {"bare": [], "seedbed": []}
+    arms: dict[str, list[dict[str, float]]] = {"bare": [], "fleet": [], "whole": []}
     server, url = started_server(size.latency_s)
     try:
         for _ in range(size.repeats):
@@ -103,25 +115,36 @@ def measure(size: Size, *, quick: bool) -> dict[str, Any]:
         | {"python": platform.python_version()},
         "sizes": asdict(size) | {"possible_requests_per_s": size.in_flight / size.latency_s},
         "rows": [*rows, {"arm": "faults", **faults}],
-        "bars": bars(rows[0], rows[1], faults),
+        "bars": [*bars(rows[0], rows[1]), *bars(rows[0], rows[2]), *fault_bars(faults)],
         "not_run": [*(["at 1,024 in flight and 2 s", "ramp to 4,096"] if quick else []), *NOT_MEASURED],
     }
 
 
-def bars(bare: dict[str, Any], ours: dict[str, Any], faults: dict[str, float]) -> list[dict[str, Any]]:
-    def bar(name: str, value: float, wanted: str, holds: bool) -> dict[str, Any]:
-        return {"name": name, "value": round(value, 3), "wanted": wanted, "holds": holds}
+def bar(name: str, value: float, wanted: str, holds: bool) -> dict[str, Any]:
+    return {"name": name, "value": round(value, 3), "wanted": wanted, "holds": holds}
 
+
+def bars(bare: dict[str, Any], ours: dict[str, Any]) -> list[dict[str, Any]]:
+    arm = ours["arm"]
     throughput = ours["requests_per_s"] / bare["requests_per_s"]
     cpu = ours["cpu_us_per_request"] / bare["cpu_us_per_request"]
+    found = [
+        bar(f"{arm}: requests/s against a bare aiohttp loop", throughput, ">= 0.95", throughput >= 0.95),
+        bar(f"{arm}: CPU a request against a bare aiohttp loop", cpu, "<= 2", cpu <= 2),
+        bar(f"{arm}: p99 over server latency, s", ours["p99_over_s"], "<= 0.5", ours["p99_over_s"] <= 0.5),
+        bar(f"{arm}: KB a request in flight", ours["kb_in_flight"], "<= 40", ours["kb_in_flight"] <= 40),
+        bar(f"{arm}: event-loop lag p99, ms", ours["lag_p99_ms"], "<= 50", ours["lag_p99_ms"] <= 50),
+    ]
+    if "rows_per_s" in ours:
+        share = ours["rows_per_s"] / ours["requests_per_s"]
+        found.append(bar(f"{arm}: durable accepted rows for each answer", share, ">= 0.95", share >= 0.95))
+    return found
+
+
+def fault_bars(faults: dict[str, float]) -> list[dict[str, Any]]:
     # Nothing left open says something only where all were in flight before.
     asked, left = faults["in_flight"], faults["sockets_left"]
     return [
-        bar("requests/s against a bare aiohttp loop", throughput, ">= 0.95", throughput >= 0.95),
-        bar("CPU a request against a bare aiohttp loop", cpu, "<= 2", cpu <= 2),
-        bar("p99 over server latency, s", ours["p99_over_s"], "<= 0.5", ours["p99_over_s"] <= 0.5),
-        bar("KB a request in flight", ours["kb_in_flight"], "<= 40", ours["kb_in_flight"] <= 40),
-        bar("event-loop lag p99, ms", ours["lag_p99_ms"], "<= 50", ours["lag_p99_ms"] <= 50),
         bar("failures in a ramp from 0", faults["ramp_failures"], "0", faults["ramp_failures"] == 0),
         bar("requests in flight when they are cancelled", asked, f"{CANCELLED}", asked == CANCELLED),
         bar(f"sockets open 1 s after {CANCELLED} cancelled", left, "0", left == 0),
@@ -153,13 +176,18 @@ def medians(results: list[dict[str, float]]) -> dict[str, float]:
 async def serve(latency_s: float) -> None:
     allow_many_files()
     usage = {"prompt_tokens": 300, "completion_tokens": 240}
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}
-    answer = Reply(orjson.dumps({"model": "mock", "choices": [choice], "usage": usage}), delay_s=latency_s)
     models = Reply(b'{"data": [{"id": "mock"}]}')
+    rng = random.Random(0)
 
     def respond(received: Received) -> Reply:
         if received.method == "POST":
-            return answer
+            instruction = " ".join(rng.choices(WORDS, k=INSTRUCTION_WORDS))
+            task = {"topic": "it", "instruction": f"Describe {instruction}.", "input": "", "output": ""}
+            task["output"] = f"The {' '.join(rng.choices(WORDS, k=OUTPUT_WORDS))}."
+            content = orjson.dumps({"tasks": [task]}).decode()
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
+            body = {"model": "mock", "choices": [choice], "usage": usage}
+            return Reply(orjson.dumps(body), delay_s=latency_s)
         return models if received.path == "/v1/models" else Reply(b"{}", 404)
 
     async with serve_scripted(respond=respond) as base_url:
@@ -181,14 +209,73 @@ async def bare(url: str, size: Size) -> dict[str, float]:
         return await closed_loop(ask, size)
 
 
-async def seedbed(url: str, size: Size) -> dict[str, float]:
+async def fleet(url: str, size: Size) -> dict[str, float]:
     """Ask through the fleet."""
-    async with fleet_at(url, size.in_flight) as fleet:
+    async with fleet_at(url, size.in_flight) as opened:
 
         async def ask() -> None:
-            await fleet.ask(request())
+            await opened.ask(request())
 
         return await closed_loop(ask, size)
+
+
+async def whole(url: str, size: Size) -> dict[str, float]:
+    """Do what `seedbed generate` does, in a workspace of its own on the disk."""
+    allow_many_files()
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        create_workspace(Path(folder) / "workspace", base_url=url, model="mock")
+        workspace = open_workspace(Path(folder) / "workspace")
+        settings = workspace.config.generation.model_copy(
+            update={
+                "recipes": {"alpaca": 1.0},
+                "triples_per_request": 1,
+                "concurrency": size.in_flight,
+                "use_json_schema": "always",
+                "drain_grace_s": 0.0,
+            }
+        )
+        endpoints = (workspace.config.endpoints[0].model_copy(update={"max_in_flight": size.in_flight}),)
+        pool = workspace.config.pool.model_copy(update={"first_target": 10**9})
+        config = workspace.config.model_copy(update={"generation": settings, "endpoints": endpoints, "pool": pool})
+        with writing(replace(workspace, config=config)) as context:
+            return await watched(context, size)
+
+
+async def watched(context: Context, size: Size) -> dict[str, float]:
+    """Generate, and measure after everything has been round twice."""
+    live, stop = Live(), Stop()
+    latencies: list[float] = []
+    original = Fleet.ask
+
+    async def timed(self: Fleet, request: Request) -> Completion:
+        start = time.perf_counter()
+        completion = await original(self, request)
+        latencies.append(time.perf_counter() - start)
+        return completion
+
+    Fleet.ask = timed  # type: ignore[method-assign]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(generate, context, target=10**9, stop=stop, live=live))
+        while live.fleet is None:  # noqa: ASYNC110 - filters are loaded before
+            await anyio.sleep(0.01)
+        memory_before = resident_kb()
+        await anyio.sleep(2 * size.latency_s + 1.5)
+        memory = resident_kb()
+        counters = live.counters
+        latencies.clear()
+        before = (counters.completions, counters.accepted)
+        found = await measured(size)
+        answers, rows = counters.completions - before[0], counters.accepted - before[1]
+        found |= {
+            "requests_per_s": answers / found["seconds"],
+            "rows_per_s": rows / found["seconds"],
+            "cpu_us_per_request": found["cpu_s"] / answers * 1e6,
+            "p99_over_s": quantile_99(latencies) - size.latency_s,
+            "kb_in_flight": (memory - memory_before) / size.in_flight,
+        }
+        tasks.cancel_scope.cancel()
+    Fleet.ask = original  # type: ignore[method-assign]
+    return found
 
 
 async def faults(url: str, size: Size) -> dict[str, float]:
@@ -236,7 +323,8 @@ async def faults(url: str, size: Size) -> dict[str, float]:
 
 ARMS: dict[str, Callable[[str, Size], Awaitable[dict[str, float]]]] = {
     "bare": bare,
-    "seedbed": seedbed,
+    "fleet": fleet,
+    "whole": whole,
     "faults": faults,
 }
 
@@ -245,7 +333,6 @@ async def closed_loop(ask: Ask, size: Size) -> dict[str, float]:
     """Keep `in_flight` asking; measure after everything has been round twice."""
     memory_before = resident_kb()
     latencies: list[float] = []
-    lags: list[float] = []
 
     async def keep_asking() -> None:
         while True:
@@ -253,29 +340,34 @@ async def closed_loop(ask: Ask, size: Size) -> dict[str, float]:
             await ask()
             latencies.append(time.perf_counter() - start)
 
-    async def watch_lag() -> None:
-        while True:
-            start = time.perf_counter()
-            await anyio.sleep(0.01)
-            lags.append(time.perf_counter() - start - 0.01)
-
     async with anyio.create_task_group() as tasks:
         for _ in range(size.in_flight):
             tasks.start_soon(keep_asking)
         await anyio.sleep(2 * size.latency_s + 1.5)
-        tasks.start_soon(watch_lag)
         memory = resident_kb()
         latencies.clear()
-        start, cpu_start = time.perf_counter(), time.process_time()
-        await anyio.sleep(size.seconds)
-        elapsed, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+        found = await measured(size)
         tasks.cancel_scope.cancel()
-    return {
-        "requests_per_s": len(latencies) / elapsed,
-        "cpu_us_per_request": cpu / len(latencies) * 1e6,
+    return found | {
+        "requests_per_s": len(latencies) / found["seconds"],
+        "cpu_us_per_request": found["cpu_s"] / len(latencies) * 1e6,
         "p99_over_s": quantile_99(latencies) - size.latency_s,
-        "lag_p99_ms": quantile_99(lags) * 1e3,
         "kb_in_flight": (memory - memory_before) / size.in_flight,
+    }
+
+
+async def measured(size: Size) -> dict[str, float]:
+    """Let time pass, and return how much, the CPU that went by in all threads, and how late timers were."""
+    lags: list[float] = []
+    start, cpu_start = time.perf_counter(), time.process_time()
+    while time.perf_counter() - start < size.seconds:
+        slept = time.perf_counter()
+        await anyio.sleep(0.01)
+        lags.append(time.perf_counter() - slept - 0.01)
+    return {
+        "seconds": time.perf_counter() - start,
+        "cpu_s": time.process_time() - cpu_start,
+        "lag_p99_ms": quantile_99(lags) * 1e3,
     }
 
 

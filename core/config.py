@@ -137,8 +137,8 @@ class GenerationConfig(Section):
     """Tokens a request may write. Three triples of a small model take 130 to 430; what runs on for ever costs this."""
     use_json_schema: Literal["auto", "always", "never"] = "auto"
     """`auto` asks the probe. A small model with a schema yields far more novel triples than from free text."""
-    concurrency: Annotated[int, Field(ge=1, le=100_000)] = 64
-    """Recipes running at once."""
+    concurrency: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Recipes running at once. 0: a quarter more than the teachers' `max_in_flight`, since some wait for the disk."""
     max_attempts: Annotated[int, Field(ge=1)] = 6
     """Tries of one request before it is set aside with its reason."""
     max_fruitless_requests: Annotated[int, Field(ge=1)] = 400

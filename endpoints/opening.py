@@ -1,5 +1,6 @@
 """From the config to a running fleet: managed servers started, transports made, every endpoint checked."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -72,6 +73,7 @@ async def open_fleet(
             probe=partial(probe_all, [each.site for each in opened]),
             cache=cache,
             rng=rng,
+            clock=asyncio.get_running_loop().time,  # what anyio.current_time asks, without asking which loop it is
         )
         for each in opened:
             await _start(each, fleet, tasks, log_folder, events)

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Any, Protocol, TypeAlias
 
@@ -31,6 +32,17 @@ class StoppedError(Exception):
     """No request may be sent any more: the run drains. A recipe lets it through, or stops asking."""
 
 
+@lru_cache(maxsize=8192)  # the same few hundred are shown again and again
+def _topic_of(instruction: str, input: str) -> str:
+    words: list[str] = _LONG_WORD.findall(f"{instruction} {input}")
+    return max(words[1:] or words or ["anything"], key=len).lower()
+
+
+@lru_cache(maxsize=64)
+def _sampling_of(temperature: float, top_p: float, presence_penalty: float | None, max_tokens: int) -> Sampling:
+    return Sampling(temperature=temperature, top_p=top_p, presence_penalty=presence_penalty, max_tokens=max_tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class Demonstration:
     """A triple shown to the model: a seed task or an accepted row."""
@@ -49,8 +61,7 @@ class Demonstration:
 
         Answers name their topic before anything else, so what is shown must name one too.
         """
-        words: list[str] = _LONG_WORD.findall(f"{self.instruction} {self.input[:200]}")
-        return max(words[1:] or words or ["anything"], key=len).lower()
+        return _topic_of(self.instruction, self.input[:200])
 
     def triple(self) -> dict[str, str]:
         """The demonstration in the form of an answer to `triples_schema`."""
@@ -129,12 +140,8 @@ class Assignment:
 
     def sampling(self) -> Sampling:
         """The configured way of writing; a presence penalty of 0 is left out, since some servers know none."""
-        return Sampling(
-            temperature=self.settings.temperature,
-            top_p=self.settings.top_p,
-            presence_penalty=self.settings.presence_penalty or None,
-            max_tokens=self.settings.max_tokens,
-        )
+        how = self.settings
+        return _sampling_of(how.temperature, how.top_p, how.presence_penalty or None, how.max_tokens)
 
     def lineage(self, request: Request, completion: Completion, *earlier: str) -> Lineage:
         """Say where a row of `completion` came from; `earlier` are the ids of the requests before this one."""

@@ -13,13 +13,15 @@ LOCK_NAME = "seedbed.lock"
 # No mmap: SQLite 3.7.0 to 3.51.2 can corrupt a WAL that several processes map and write.
 # FULL: a commit is on disk when it returns, also after power loss; group commit makes it cheap.
 _BOTH = ("PRAGMA foreign_keys = ON", "PRAGMA mmap_size = 0")
-# A long reader makes the WAL grow; the size limit gives that space back at the next checkpoint.
+# A long reader makes the WAL grow; the size limit gives that space back at the next checkpoint. A checkpoint each
+# 64 MB and not each 4: keys are hashes, so the same index pages are written again and again.
 _WRITING = (
     *_BOTH,
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA cache_size = -65536",
     "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA wal_autocheckpoint = 16384",
 )
 _READING = (*_BOTH, "PRAGMA query_only = ON")
 

@@ -107,13 +107,14 @@ class Pool:
             stamp = datetime.fromtimestamp(now(), UTC).strftime("%Y%m%dT%H%M%S")
             migrate(path, folder / "backups", stamp)
             sync_folder(folder)
-            pool = cls(path, config, Writer(writing_engine(path), path), now)
+            pool = cls(path, config, writer := Writer(writing_engine(path), path), now)
         except BaseException:
             held.close()
             raise
         pool._release = held.close
         try:
             pool._write(keeping.name_pool())
+            writer.accepted = pool._read(reads.counter, "candidates", "accepted")
         except BaseException:
             pool.close()
             raise
@@ -231,6 +232,9 @@ class Pool:
         return max((decision.sequence for decision in self.decisions(subject_id)), default=-1) + 1
 
     def accepted_count(self) -> int:
+        """Return how many candidates stand accepted; asked after every batch, so a writing pool remembers it."""
+        if self._writer is not None and self._writer.accepted is not None:
+            return self._writer.accepted
         return self._read(reads.counter, "candidates", "accepted")
 
     def accepted(self) -> Iterator[Candidate]:

@@ -1,6 +1,6 @@
 """The generation phase: indexes loaded, servers opened, the engine run until the pool has what was asked for."""
 
-import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -8,9 +8,9 @@ from random import Random
 import anyio
 import anyio.to_thread
 
-from seedbed.core.config import EndpointConfig
-from seedbed.core.errors import ConfigError, SeedbedError
-from seedbed.core.records import Candidate, Completion, Phase, Request, Spent
+from seedbed.core.config import EndpointConfig, GenerationConfig
+from seedbed.core.errors import ConfigError
+from seedbed.core.records import Candidate, Phase, Spent
 from seedbed.endpoints.fleet import Fleet, beside
 from seedbed.endpoints.opening import open_fleet
 from seedbed.filters.cascade import Cascade, build_cascade
@@ -18,12 +18,12 @@ from seedbed.generator.counters import Counters, Outcome
 from seedbed.generator.engine import Engine
 from seedbed.generator.plan import Plan, SampleAccepted
 from seedbed.pool.pool import Pool
-from seedbed.pool.records import RequestFailure, Unreadable
 from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
 from seedbed.service.context import Context
 from seedbed.service.cost import cost_of
 from seedbed.service.decider import DecisionThread
 from seedbed.service.leaks import held_out_references
+from seedbed.service.ledger import PoolLedger
 from seedbed.service.live import Live, generation_gauge
 from seedbed.service.stopping import Stop
 from seedbed.service.workspace import Workspace
@@ -111,7 +111,7 @@ async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
 async def _run_engine(
     context: Context, fleet: Fleet, decider: DecisionThread, target: int, stop: Stop, live: Live
 ) -> Outcome:
-    pool, settings = context.pool, context.workspace.config.generation
+    pool, settings = context.pool, with_concurrency(context.workspace)
     ledger = PoolLedger(pool)
     engine = Engine(
         plan=await plan_of(context, fleet),
@@ -136,6 +136,15 @@ async def _run_engine(
     finally:
         take_back()
         live.alarms.clear("endpoint/")
+
+
+def with_concurrency(workspace: Workspace) -> GenerationConfig:
+    """Return the settings of a run with as many recipes at once as keep its endpoints full."""
+    settings = workspace.config.generation
+    if settings.concurrency:
+        return settings
+    places = sum(endpoint.max_in_flight for endpoint in teachers_of(workspace))
+    return settings.model_copy(update={"concurrency": places + math.ceil(places / 4)})
 
 
 async def _watch(fleet: Fleet, counters: Counters, context: Context, live: Live) -> None:
@@ -172,23 +181,3 @@ def _sampler(pool: Pool) -> SampleAccepted:
         return pool.sample_accepted(count, rng=rng, categories=[category])
 
     return sample
-
-
-class PoolLedger:
-    """The pool as the engine sees it: every question stored before it is sent, every answer when it comes."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-
-    async def asked(self, request: Request) -> None:
-        await asyncio.wrap_future(self._pool.submit_requests([request]))
-
-    async def answered(self, completion: Completion) -> None:
-        await asyncio.wrap_future(self._pool.submit_completions([completion]))
-
-    async def failed(self, request: Request, error: SeedbedError) -> None:
-        failure = RequestFailure(request.id, type(error).__name__, str(error))
-        await asyncio.wrap_future(self._pool.submit_failures([failure]))
-
-    async def unreadable(self, request: Request, reason: str, text: str) -> None:
-        await asyncio.wrap_future(self._pool.submit_unreadable([Unreadable(request.id, reason, text)]))

@@ -18,7 +18,6 @@ from seedbed.core.errors import (
 )
 from seedbed.core.records import Candidate, Completion, Decision, Request
 from seedbed.generator.counters import Ended
-from seedbed.generator.engine import RAMP_START
 from tests.generator.parts import Workbench, completion, make_plan, triples
 
 pytestmark = pytest.mark.anyio
@@ -122,9 +121,14 @@ async def test_an_exhausted_budget_ends_the_run_with_everything_written_down() -
 async def test_too_many_fruitless_requests_end_the_run_and_name_what_was_lost_to_what() -> None:
     bench = three_new_triples()
     bench.is_good = lambda _: False
+
+    async def ask(request: Request) -> Completion:
+        await anyio.sleep(0.1)
+        return completion(request, bench.answer(request))
+
     settings = GenerationConfig(recipes={"alpaca": 1.0}, max_fruitless_requests=20, concurrency=4)
     with pytest.raises(GenerationError, match=r"max_fruitless_requests is 20.*rouge\.near_duplicate \(\d+\)"):
-        await bench.engine(settings).run(lambda: False)
+        await bench.engine(settings, ask=ask).run(lambda: False)
     assert 20 <= len(bench.requests) <= 40
 
 
@@ -221,7 +225,7 @@ async def test_two_runs_under_one_seed_begin_alike() -> None:
     async def asked() -> list[tuple[str, str, str]]:
         bench = three_new_triples()
         await bench.engine(GenerationConfig(recipes={"alpaca": 1.0}, seed=7)).run(lambda: len(bench.accepted) >= 30)
-        requests = [*bench.requests.values()][:RAMP_START]
+        requests = [*bench.requests.values()][:16]
         return [(request.id, request.purpose, request.messages[0].content) for request in requests]
 
     assert await asked() == await asked()

@@ -1,5 +1,7 @@
 """What is asked next."""
 
+import time
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ from seedbed.core.config import GenerationConfig
 from seedbed.core.errors import ConfigError
 from seedbed.core.events import Event, Events
 from seedbed.core.records import Candidate, Lineage
-from seedbed.generator.plan import SATURATION_WINDOW, Plan
+from seedbed.generator.plan import SATURATION_WINDOW, Plan, ordered_id
 from seedbed.generator.recipe import Assignment
 from seedbed.prompts.library import PromptLibrary
 from tests.generator.parts import CATEGORIES, make_plan
@@ -191,3 +193,15 @@ def summary(assignment: Assignment) -> tuple[object, ...]:
         assignment.topics,
         tuple(shown.id for shown in assignment.demonstrations),
     )
+
+
+def test_ids_sort_by_time_and_are_uuids_of_version_7() -> None:
+    before = time.time_ns() // 1_000_000
+    ids = [ordered_id() for _ in range(1000)]
+    after = time.time_ns() // 1_000_000
+    assert len(set(ids)) == 1000
+    found = [uuid.UUID(hex=one) for one in ids]
+    assert {(one.version, one.variant) for one in found} == {(7, uuid.RFC_4122)}
+    times = [one.int >> 80 for one in found]
+    assert times == sorted(times)
+    assert before <= times[0] <= times[-1] <= after

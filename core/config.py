@@ -323,6 +323,8 @@ class TrainingConfig(Section):
     """Optimiser steps between checkpoints."""
     evaluate_every_steps: Annotated[int, Field(ge=1)] = 20
     """Optimiser steps between validation losses."""
+    trackers: tuple[Literal["tensorboard", "trackio", "wandb", "mlflow"], ...] = ("tensorboard",)
+    """Where the numbers of a run go too; the last three need their own package and settings in the environment."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Attempts at one round before it is given up and the alarm stands."""
 

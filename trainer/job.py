@@ -20,6 +20,7 @@ _FREE_SETTINGS = {
     "evaluate_every_steps",
     "max_attempts",
     "activation_checkpointing",
+    "trackers",
 }
 
 

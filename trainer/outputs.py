@@ -1,10 +1,8 @@
-"""What a run leaves behind: metrics while it goes, then the adapter, its card, and the manifest last."""
+"""What a run leaves behind: its state while it goes, then the adapter, its card, and the manifest last."""
 
-import json
 import platform
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,83 +12,95 @@ import peft
 import torch
 from safetensors.torch import save
 
-from seedbed.core.files import Line as JsonLine
-from seedbed.core.files import read_json_lines, sha256_of, sync_folder, write_atomic, write_json
+from seedbed.core.errors import TrainingError
+from seedbed.core.files import sha256_of, sync_folder, write_atomic, write_json
+from seedbed.trainer.data import Rows
+from seedbed.trainer.job import Job
+from seedbed.trainer.metrics import Metrics
+from seedbed.trainer.model import Machine
 
-MANIFEST, METRICS, STATE, ADAPTER = "manifest.json", "metrics.jsonl", "state.json", "adapter"
+MANIFEST, STATE, ADAPTER = "manifest.json", "state.json", "adapter"
 _LIBRARIES = ("seedbed", "torch", "transformers", "peft", "safetensors", "tokenizers")
 
 
-def write_state(out: Path, state: Literal["running", "interrupted", "done", "failed"], step: int, steps: int) -> None:
+State = Literal["running", "interrupted", "done", "failed"]
+
+
+def write_state(out: Path, state: State, step: int, steps: int) -> None:
     """Say how the run stands, for whoever watches the folder."""
     write_json(out / STATE, {"state": state, "step": step, "steps": steps})
 
 
-class Metrics:
-    """Appends to `metrics.jsonl` and, where tensorboard is installed, to event files in `tensorboard/`.
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run whose last step is done, before anything of it is written."""
 
-    A resumed run first takes out what was told after its checkpoint, so that every step is told once.
+    job: Job
+    rows: Rows
+    validation: Rows
+    steps: int
+    metrics: Metrics
+    machine: Machine
+    processes: int
+    notes: list[str]
+    seconds: float
+
+
+def write_results(tensors: dict[str, torch.Tensor], settings: dict[str, Any], run: Finished) -> None:
+    """Write the adapter, its card and the manifest, and say that the run is done.
+
+    Raises:
+        TrainingError: They cannot be written (a full disk); nothing half-written counts as an adapter.
     """
-
-    def __init__(self, out: Path, steps_done: int) -> None:
-        path = out / METRICS
-        self.told: list[dict[str, float]] = [line for line in _lines(path) if line["step"] <= steps_done]
-        write_atomic(path, "".join(json.dumps(line) + "\n" for line in self.told))
-        self._stream = path.open("a", encoding="utf-8")
-        self._board = _board(out / "tensorboard", steps_done)
-
-    def tell(self, step: int, **values: float) -> None:
-        """Write one line of numbers that belong to a step."""
-        line = {"step": step, **{name: _short(value) for name, value in values.items()}}
-        self.told.append(line)
-        self._stream.write(json.dumps(line) + "\n")
-        self._stream.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
-            self._board.flush()
-
-    def has(self, step: int, name: str) -> bool:
-        """Tell whether a number was told under a name for a step."""
-        return any(line["step"] == step and name in line for line in self.told)
-
-    def curve(self, name: str) -> list[float]:
-        """Return all values told under a name, in order."""
-        return [line[name] for line in self.told if name in line]
-
-    def close(self) -> None:
-        self._stream.close()
-        if self._board is not None:
-            self._board.close()
-
-
-def _lines(path: Path) -> Iterator[dict[str, float]]:
-    if path.exists():
-        yield from (line.value for line in read_json_lines(path) if isinstance(line, JsonLine))
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.8g}")
-
-
-def _board(folder: Path, steps_done: int) -> Any:
-    """Open TensorBoard event files, or return None where tensorboard is not installed."""
+    job = run.job
+    summary = Summary(
+        base=job.weights.name,
+        base_sha256=job.weights.base_sha256,
+        licence=job.weights.licence,
+        snapshot_id=job.snapshot_id,
+        config=job.config.model_dump(mode="json"),
+        forms=run.rows.forms,
+        rows=_row_counts(run.rows, run.validation),
+        steps=run.steps,
+        train_loss=run.metrics.curve("loss"),
+        val_loss=run.metrics.curve("val_loss"),
+        seconds=run.seconds,
+        machine=machine_facts(run.machine, run.processes),
+        notes=run.notes,
+    )
     try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=steps_done + 1 if steps_done else None)
+        adapter_sha256 = save_adapter(tensors, settings, job.out, model_card(summary))
+        write_manifest(job.out, summary, adapter_sha256)
+        write_state(job.out, "done", run.steps, run.steps)
+    except OSError as error:
+        raise TrainingError(f"the adapter cannot be written to {job.out}: {error}; run again to write it") from error
 
 
-def save_adapter(model: Any, out: Path, card: str) -> str:
+def _row_counts(rows: Rows, validation: Rows) -> dict[str, int]:
+    counts = {"train": len(rows.kept), "val": len(validation.kept)}
+    for name, part in (("train", rows), ("val", validation)):
+        counts |= {f"{name}_{reason}": count for reason, count in part.dropped.items()}
+    return counts
+
+
+def adapter_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """Return the adapter of a PEFT model under the names that PEFT gives it on disk."""
+    found: dict[str, torch.Tensor] = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+    return found
+
+
+def adapter_settings(model: Any) -> dict[str, Any]:
+    """Return what PEFT must know to load the adapter."""
+    return {**model.peft_config["default"].to_dict(), "inference_mode": True}
+
+
+def save_adapter(tensors: dict[str, torch.Tensor], settings: dict[str, Any], out: Path, card: str) -> str:
     """Write the adapter as PEFT reads it, replacing an older one, and return the SHA-256 of its tensors."""
     scratch, target = out / ".adapter", out / ADAPTER
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    tensors = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomic(scratch / "adapter_model.safetensors", save(plain, metadata={"format": "pt"}))
-    settings = {**model.peft_config["default"].to_dict(), "inference_mode": True}
     write_json(scratch / "adapter_config.json", {key: _plain(value) for key, value in sorted(settings.items())})
     write_atomic(scratch / "README.md", card)
     shutil.rmtree(target, ignore_errors=True)
@@ -163,14 +173,16 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def machine_facts(device: torch.device, dtype: torch.dtype) -> dict[str, str | int]:
+def machine_facts(machine: Machine, processes: int) -> dict[str, str | int]:
     """Return what the run ran on."""
+    device = machine.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "device": device.type,
         "name": name,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": str(machine.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "processes": processes,
     }
 
 

@@ -273,6 +273,10 @@ class TrainingTemplate(StrEnum):
 class TrainingConfig(Section):
     """How an adapter is made."""
 
+    backend: Literal["seedbed", "hf"] = "seedbed"
+    """`hf` trains by Hugging Face's Trainer, padded and slower, for students that FSDP or DeepSpeed must shard."""
+    hf_arguments: dict[str, str | int | float | bool] = {}
+    """For `hf`: handed to its TrainingArguments, such as { fsdp = "full_shard" } or { deepspeed = "zero3.json" }."""
     template: TrainingTemplate = TrainingTemplate.MIXED
     """`alpaca`, `chat` (the tokenizer's own), or `mixed`: several forms, so that no one wording is learned."""
     rank: Annotated[int, Field(ge=1)] = 16

@@ -71,8 +71,10 @@ def _train(options: argparse.Namespace) -> int:
 
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
-    from seedbed.trainer.loop import train
-
+    if job.config.backend == "hf":
+        from seedbed.trainer.hf import train_with_hf as train
+    else:
+        from seedbed.trainer.loop import train
     is_whole = train(job, stop)
     return 130 if not is_whole and signal.SIGINT in ended_by else 0
 

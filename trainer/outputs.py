@@ -83,9 +83,11 @@ def _row_counts(rows: Rows, validation: Rows) -> dict[str, int]:
     return counts
 
 
-def adapter_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """Return the adapter of a PEFT model under the names that PEFT gives it on disk."""
-    found: dict[str, torch.Tensor] = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
+def adapter_tensors(model: Any, gathered: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    """Return the adapter of a PEFT model, or of its gathered shards, under the names that PEFT gives it on disk."""
+    found: dict[str, torch.Tensor] = peft.get_peft_model_state_dict(
+        model, state_dict=gathered, save_embedding_layers=False
+    )
     return found
 
 

@@ -1,7 +1,9 @@
 """A whole run on the tiny model: it learns, stops, goes on, and leaves what a user needs."""
 
+import errno
 import json
 import math
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +16,11 @@ from safetensors.torch import load_file
 
 from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import ConfigError, TrainingError
+from seedbed.core.files import read_json
 from seedbed.core.records import Example
-from seedbed.trainer.job import Job, Stop
+from seedbed.trainer.job import Job, Stop, newest_checkpoint
 from seedbed.trainer.loop import learning_rate, train
+from seedbed.trainer.quiet import quiet
 
 MakeJob = Callable[..., Job]
 
@@ -149,6 +153,53 @@ def test_a_full_disk_leaves_the_last_whole_checkpoint(make_job: MakeJob) -> None
     assert [path.name for path in (job.out / "checkpoint").iterdir()] == ["step-00000003"]
     assert train(job, Stop())
     assert are_equal(adapter(whole), adapter(job))
+
+
+def test_a_disk_that_is_full_at_any_write_loses_no_step_that_was_saved(
+    make_job: MakeJob, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file is written to its end, then synced: the n-th sync of a run fails, for every n."""
+    settings = {"epochs": 3, "train": examples[:8], "checkpoint_every_steps": 1, "packing": False, "trackers": []}
+    real, synced, full_at = os.fsync, 0, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal synced
+        synced += 1
+        if synced == full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    whole = make_job("whole", **settings)
+    assert train(whole, Stop())
+    writes = synced
+    assert writes > 30
+    for full_at in range(1, writes + 1, 3):
+        job, synced = make_job(f"full-{full_at}", **settings), 0
+        with pytest.raises((OSError, TrainingError), match="No space left"):
+            train(job, Stop())
+        assert not (job.out / "manifest.json").exists() or are_equal(adapter(whole), adapter(job))
+        told = [line["step"] for line in lines(job) if "loss" in line] if (job.out / "metrics.jsonl").exists() else []
+        saved = newest_checkpoint(job.out / "checkpoint", job.identity)
+        assert max(told, default=0) - (read_json(saved / "state.json")["step"] if saved else 0) <= 1
+        synced = writes  # the disk has room again
+        assert train(job, Stop())
+        assert are_equal(adapter(whole), adapter(job))
+
+
+def test_the_adapter_merges_into_the_base(make_job: MakeJob, tiny_model_folder: Path) -> None:
+    job = make_job(epochs=1)
+    train(job, Stop())
+    tokens = torch.arange(1, 40)[None]
+    with quiet(), torch.no_grad():
+        base = transformers.AutoModelForCausalLM.from_pretrained(tiny_model_folder)
+        before = base(tokens).logits
+        model = peft.PeftModel.from_pretrained(base, job.out / "adapter")
+        adapted = model(tokens).logits
+        merged = model.merge_and_unload()
+        assert type(merged) is type(base)
+        assert torch.allclose(merged(tokens).logits, adapted, atol=1e-4)
+        assert (adapted - before).abs().max() > 100 * (merged(tokens).logits - adapted).abs().max()
 
 
 def test_a_checkpoint_of_other_settings_is_refused_by_name(make_job: MakeJob) -> None:

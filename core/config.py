@@ -40,6 +40,8 @@ class EndpointConfig(Section):
     """The NAME of the environment variable that holds the key; never the key itself."""
     weights: str = ""
     """What a server of yours serves, if adapters may be loaded into it. A managed one knows."""
+    adapters_folder: str = ""
+    """Where it sees the workspace's `adapters/`, if elsewhere (in a container). Empty: at the same path."""
     transport: Literal["aiohttp", "openai"] = "aiohttp"
     """`aiohttp` is the fast path; `openai` is the SDK, for its ways of authentication."""
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -401,7 +403,7 @@ class Config(Section):
     student: str = "qwen2.5-coder-0.5b"
     """The trainable weights, by name or path."""
     serving: str = ""
-    """Not read yet: promoted adapters are published as files; `adapters/in-service.json` names the one in service."""
+    """The endpoint that promoted adapters are loaded into, where it serves the student's base (docs/serving.md)."""
     accept_licence: tuple[str, ...] = ()
     """Licences you have read and accept, for weights that ask for it: "gemma"."""
     endpoints: tuple[EndpointConfig, ...] = ()

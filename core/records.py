@@ -386,6 +386,32 @@ class Cost(Record):
     money_per_accepted: float | None = None
 
 
+class ServingState(StrEnum):
+    """How the serving endpoint stands to the adapter in service."""
+
+    BASE = "base"
+    """No adapter is in service."""
+    FILES = "files"
+    """It is published as files only."""
+    LOADED = "loaded"
+    """The endpoint answers with it, as was tried."""
+    WAITING = "waiting"
+    """The endpoint cannot be asked now; it is loaded as soon as it can."""
+    REFUSED = "refused"
+    """The endpoint will not load it, or it changes nothing there; a person has to look."""
+
+
+class Serving(Record):
+    """Where the adapter in service answers, or why it does not."""
+
+    state: ServingState = ServingState.BASE
+    endpoint: str = ""
+    model: str = ""
+    """What to ask the endpoint for to get an adapter's answers; empty while only the base answers."""
+    reason: str = ""
+    """What was seen when it was tried, or what is in the way."""
+
+
 class Status(Record):
     """What `seedbed status` and `/v1/status` answer."""
 
@@ -406,6 +432,7 @@ class Status(Record):
     costs: dict[str, dict[str, Cost]] = {}
     """`categories` and `recipes`: name to what its rows cost."""
     adapter_in_service: str = ""
+    serving: Serving = Serving()
     alarms: tuple[str, ...] = ()
     endpoints: dict[str, dict[str, Any]] = {}
     """Per endpoint: state, in flight, limit and its reason."""

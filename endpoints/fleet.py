@@ -1,7 +1,7 @@
 """The endpoints of one role as one: asks, asks again, gives up, and remembers what was asked before."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -32,7 +32,10 @@ class Fleet:
         cache: AnswerCache | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], float] = anyio.current_time,
+        base_urls: Mapping[str, str] | None = None,
     ) -> None:
+        self.base_urls = dict(base_urls or {})
+        """Where each endpoint answers, by its name; only here is it known of a managed one."""
         self.lanes, self._events = tuple(lanes), events
         self._max_attempts = max_attempts
         self._cache = cache or MemoryCache()

@@ -6,9 +6,11 @@ from seedbed.core.errors import InputError
 from seedbed.core.records import Adapter, Phase
 from seedbed.service.context import Context
 from seedbed.service.evaluating import evaluate, report_folder
+from seedbed.service.in_service import IN_SERVICE, sentence_of
 from seedbed.service.live import Live, evaluation_gauge, training_gauge
-from seedbed.service.promotion import IN_SERVICE, promote, roll_back
+from seedbed.service.promotion import promote, roll_back
 from seedbed.service.rounds import freeze_snapshot
+from seedbed.service.serving import bring_into_service
 from seedbed.service.stopping import Stop
 from seedbed.service.training import adapter_folder, train
 
@@ -45,13 +47,19 @@ async def evaluate_adapter(context: Context, stop: Stop, live: Live, name: str) 
 async def promote_by_hand(context: Context, name: str, note: str) -> dict[str, Any]:
     """Put an adapter into service."""
     adapter = promote(context, find_adapter(context, name), note)
-    return {"adapter": adapter.id, "published": f"published in {context.workspace.adapters / IN_SERVICE}"}
+    return {"adapter": adapter.id, **await _serving(context)}
 
 
 async def roll_back_by_hand(context: Context, note: str) -> dict[str, Any]:
     """Take the adapter in service out."""
     before = roll_back(context, note)
-    return {"adapter": before.id if before else ""}
+    return {"adapter": before.id if before else "", **await _serving(context)}
+
+
+async def _serving(context: Context) -> dict[str, Any]:
+    serving = await bring_into_service(context)
+    file = context.workspace.adapters / IN_SERVICE
+    return {"serving": serving.model_dump(mode="json"), "said": sentence_of(serving), "published": str(file)}
 
 
 def find_adapter(context: Context, name: str) -> Adapter:

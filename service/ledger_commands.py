@@ -65,13 +65,16 @@ def _rescan(prepare: Any, as_json: bool) -> None:
 
     from seedbed.service.ledger_screen import print_rescanned, rescan_record
     from seedbed.service.rescan import rescan
+    from seedbed.service.serving import bring_into_service
 
     async def job(context: Context, stop: Stop, live: Live) -> dict[str, Any]:
         def in_thread() -> dict[str, Any]:
             contamination, added = prepare(context)
             return {"added": added, "done": rescan(context, contamination, tell=_gauge(live), stop=stop)}
 
-        return await anyio.to_thread.run_sync(in_thread)
+        done = await anyio.to_thread.run_sync(in_thread)
+        await bring_into_service(context)
+        return done
 
     result = work(job, as_json)
     added, done = result["added"], result["done"]
@@ -87,12 +90,14 @@ def _refilter_job(as_json: bool) -> Any:
 
     from seedbed.service.ledger_screen import print_refiltered, shower
     from seedbed.service.refilter import refilter as refilter_rows
+    from seedbed.service.serving import bring_into_service
 
     async def job(context: Context, stop: Stop, live: Live) -> dict[str, Any]:
         def in_thread() -> Any:
             return refilter_rows(context, is_dry=False, show=shower(as_json), tell=_gauge(live), stop=stop)
 
         done = await anyio.to_thread.run_sync(in_thread)
+        await bring_into_service(context)
         if not as_json:
             print_refiltered(done)
         return {"refiltered": done}

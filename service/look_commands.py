@@ -50,6 +50,7 @@ def status(as_json: Json = False) -> None:
     From the running service where there is one, else from what is stored.
     """
     from seedbed.service.asking import current_status
+    from seedbed.service.in_service import sentence_of
     from seedbed.service.workspace import open_workspace
 
     found = current_status(open_workspace(Here.workspace))
@@ -62,7 +63,8 @@ def status(as_json: Json = False) -> None:
         each = ", ".join(_cost_of(name, cost) for name, cost in costs.items() if cost.accepted)
         if each:
             typer.echo(f"tokens an accepted row by {group}: {each}")
-    typer.echo(f"adapter in service: {found.adapter_in_service or 'none'}")
+    said = f"; {sentence_of(found.serving)}" if found.adapter_in_service else ""
+    typer.echo(f"adapter in service: {found.adapter_in_service or 'none'}{said}")
     for alarm in found.alarms:
         typer.echo(f"alarm: {alarm}")
 

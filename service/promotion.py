@@ -1,13 +1,11 @@
-"""What becomes of an evaluated adapter: promoted or held, rolled back; and where it is published."""
+"""What becomes of an evaluated adapter: promoted or held, rolled back, and published for whoever loads it."""
 
 from collections.abc import Sequence
 
 from seedbed.core.errors import InputError
-from seedbed.core.files import write_json
-from seedbed.core.records import Adapter, EvalReport, Promotion, PromotionDecision
+from seedbed.core.records import Adapter, EvalReport, Promotion, PromotionDecision, ServingState
 from seedbed.service.context import Context
-
-IN_SERVICE = "in-service.json"
+from seedbed.service.in_service import Published, read_in_service, write_in_service
 
 
 def apply_decision(context: Context, adapter: Adapter, report: EvalReport) -> Adapter:
@@ -41,11 +39,11 @@ def promote(context: Context, adapter: Adapter, reason: str) -> Adapter:
         if newer.promotion == Promotion.PROMOTED and newer.round > adapter.round:
             update = {"promotion": Promotion.ROLLED_BACK, "reason": f"{adapter.id} was promoted in its place"}
             context.pool.update_adapter(newer.model_copy(update=update))
-    promoted = adapter.model_copy(update={"promotion": Promotion.PROMOTED, "reason": reason})
-    context.pool.update_adapter(promoted)
+    chosen = adapter.model_copy(update={"promotion": Promotion.PROMOTED, "reason": reason})
+    context.pool.update_adapter(chosen)
     publish(context)
     context.events.emit("adapter.promoted", adapter=adapter.id, reason=reason)
-    return promoted
+    return chosen
 
 
 def roll_back(context: Context, reason: str) -> Adapter | None:
@@ -65,12 +63,22 @@ def roll_back(context: Context, reason: str) -> Adapter | None:
 
 def in_service(adapters: Sequence[Adapter]) -> Adapter | None:
     """Return the latest promoted adapter."""
-    promoted = [adapter for adapter in adapters if adapter.promotion == Promotion.PROMOTED]
-    return max(promoted, key=lambda adapter: adapter.round, default=None)
+    return next(iter(promoted(adapters)), None)
+
+
+def promoted(adapters: Sequence[Adapter]) -> list[Adapter]:
+    """Return the promoted adapters, the one in service first, then those that a rollback would bring, in order."""
+    found = [adapter for adapter in adapters if adapter.promotion == Promotion.PROMOTED]
+    return sorted(found, key=lambda adapter: -adapter.round)
 
 
 def publish(context: Context) -> None:
     """Write which adapter is in service to a file beside the adapters, for whoever loads them."""
     current = in_service(context.pool.adapters())
-    named = None if current is None else {"adapter": current.id, "path": current.path, "base": current.base}
-    write_json(context.workspace.adapters / IN_SERVICE, {"in_service": named})
+    named = None if current is None else Published(adapter=current.id, path=current.path, base=current.base)
+    record = read_in_service(context.workspace)
+    if named != record.in_service:
+        state = ServingState.WAITING if named else ServingState.BASE
+        update = {"state": state, "reason": "it has not been looked at yet" if named else ""}
+        record = record.model_copy(update={"serving": record.serving.model_copy(update=update)})
+    write_in_service(context.workspace, record.model_copy(update={"in_service": named}))

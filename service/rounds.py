@@ -15,11 +15,13 @@ import anyio.to_thread
 from seedbed.core.errors import EndpointUnreachableError, EvaluationError, LeakError, SeedbedError, TrainingError
 from seedbed.core.load import fingerprint
 from seedbed.core.records import Adapter, EvalReport, Phase, RunState, Snapshot, TrainingRun
+from seedbed.endpoints.fleet import beside
 from seedbed.generator.counters import Outcome
 from seedbed.pool.snapshot import freeze
 from seedbed.service.context import Context
 from seedbed.service.evaluating import evaluate, report_folder
 from seedbed.service.generation import generate
+from seedbed.service.keeper import Keeper
 from seedbed.service.leaks import LeakCheck
 from seedbed.service.live import Live, evaluation_gauge, training_gauge
 from seedbed.service.promotion import apply_decision
@@ -37,6 +39,7 @@ class Rounds:
     def __init__(self, context: Context, stop: Stop, live: Live, *, now: Callable[[], float] = time.time) -> None:
         self._context, self._stop, self._live, self._now = context, stop, live, now
         self._has_generated = False
+        self._keeper = Keeper(context, live)
 
     async def run(self, rounds: int | None = None) -> int:
         """Run until `rounds` rounds are decided, those of earlier runs counted, or stopped; returns how many are.
@@ -47,6 +50,11 @@ class Rounds:
         Raises:
             SeedbedError: A phase failed for good, and `rounds` were asked for.
         """
+        async with beside() as tasks:
+            tasks.start_soon(self._keeper.watch)
+            return await self._run(rounds)
+
+    async def _run(self, rounds: int | None) -> int:
         number = 0
         while rounds is None or number < rounds:
             try:
@@ -74,6 +82,8 @@ class Rounds:
             return False
         self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
         apply_decision(self._context, adapter, report)
+        async with self._keeper.alone:
+            await self._keeper.look()
         return True
 
     async def _triggered(self, number: int) -> TrainingRun | None:

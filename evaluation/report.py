@@ -5,14 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from seedbed.core.files import write_atomic
-from seedbed.core.records import CategoryScore, Difference, EvalReport
+from seedbed.core.records import CategoryScore, Difference, EvalReport, Interval
 from seedbed.evaluation.charts import draw_scores
 from seedbed.evaluation.metrics import SHORT_REFERENCE_WORDS
-from seedbed.evaluation.scoring import ALL, Scored
+from seedbed.evaluation.scoring import ALL, FEWEST_TASKS, Scored
 
 EXAMPLES_PER_CATEGORY = 3
-FEWEST_TASKS = 12
-"""Below it the interval of a cluster bootstrap is too narrow."""
 
 
 def write_report(report: EvalReport, scored: Mapping[str, Sequence[Scored]], out: Path) -> None:
@@ -41,7 +39,7 @@ _NOTES = (
     "all else by ROUGE-L; `score` is the mean of whichever applies. Every row counts the same. `base` is asked by its "
     "chat template where it has one, else in plain text; `base_template` in the form that training uses; `copy_input` "
     "repeats the input, `copy_demonstration` the answer of another row of the task. `ended` is the share of answers "
-    "that stopped by themselves."
+    "that stopped by themselves. In brackets the 95% interval, and the rows where they are not all."
 )
 
 
@@ -53,11 +51,22 @@ def _differences(differences: Sequence[Difference]) -> str:
             str(found.tasks),
             _points(found.mean),
             f"{_points(found.low)} to {_points(found.high)}",
-            "" if found.mcnemar_p is None else f"{found.mcnemar_p:.3g}",
+            _p_value(found.mcnemar_p),
+            _p_value(found.p),
+            _p_value(found.holm_p),
+            str(found.finding),
         ]
         for found in differences
     ]
-    return _table(["category", "rows", "tasks", "adapter − base, points", "95% interval", "McNemar p"], rows)
+    header = ["category", "rows", "tasks", "adapter − base, points", "95% interval"]
+    return _table([*header, "McNemar p", "sign-flip p", "p after Holm", "says"], rows) + "\n\n" + _TESTS
+
+
+_TESTS = (
+    "The sign-flip test and the interval take the rows of a task together, McNemar's test takes each label by itself. "
+    'Holm\'s correction is over the categories that were tested. A category says more than "not enough to tell" only '
+    f"with p below 0.05 after it, at least `min_rows` rows and {FEWEST_TASKS} tasks."
+)
 
 
 def _caution(differences: Sequence[Difference]) -> str:
@@ -76,10 +85,10 @@ def _scores(scores: Sequence[CategoryScore]) -> str:
             found.category,
             found.arm,
             str(found.n),
-            _percent(found.exact_match),
-            _percent(found.rouge_l),
-            _percent(found.score),
-            _percent(found.eos_share),
+            _sure(found.exact_match, found.intervals.get("exact_match"), found.n),
+            _sure(found.rouge_l, found.intervals.get("rouge_l"), found.n),
+            _sure(found.score, found.intervals.get("score"), found.n),
+            _sure(found.eos_share, found.intervals.get("eos_share"), found.n),
         ]
         for found in sorted(scores, key=lambda found: (found.category == ALL, found.category))
     ]
@@ -101,8 +110,11 @@ def _trained(report: EvalReport) -> Iterator[str]:
     if report.trained_scores:
         yield "## Adapter on validation rows of trained categories"
         yield _table(
-            ["category", "rows", "score"],
-            [[found.category, str(found.n), _percent(found.score)] for found in report.trained_scores],
+            ["category", "rows", "score (95% interval)"],
+            [
+                [found.category, str(found.n), _sure(found.score, found.intervals.get("score"))]
+                for found in report.trained_scores
+            ],
         )
 
 
@@ -131,8 +143,16 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share * 100:.1f}"
+def _sure(share: float | None, interval: Interval | None, rows: int | None = None) -> str:
+    """Write a share with its interval, both in percent, and its rows where they are others than `rows`."""
+    if share is None or interval is None:
+        return "" if share is None else f"{share * 100:.1f}"
+    count = "" if rows in {None, interval.n} else f", n = {interval.n}"
+    return f"{share * 100:.1f} ({interval.low * 100:.1f} to {interval.high * 100:.1f}{count})"
+
+
+def _p_value(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def _points(share: float) -> str:

@@ -107,13 +107,12 @@ def _report(
     safety: SafetyComparison,
     created_at: float,
 ) -> EvalReport:
-    found = differences(
-        scored["base"], scored["adapter"], draws=spec.evaluation.bootstrap_draws, seed=spec.training.seed
-    )
+    draws, seed = spec.evaluation.bootstrap_draws, spec.training.seed
+    found = differences(scored["base"], scored["adapter"], draws=draws, seed=seed, min_rows=spec.evaluation.min_rows)
     judgement = judge(found[-1], safety, spec.evaluation, is_tainted=spec.is_tainted)
     scores: list[CategoryScore] = []
     for arm, rows in scored.items():
-        scores += category_scores(arm, rows)
+        scores += category_scores(arm, rows, draws=draws, seed=seed)
     return EvalReport(
         adapter_id=spec.adapter_id,
         snapshot_id=snapshot_id,
@@ -121,7 +120,7 @@ def _report(
         held_out_categories=spec.held_out_categories or tuple(sorted({task.category for task in spec.tasks})),
         scores=tuple(scores),
         differences=tuple(found),
-        trained_scores=tuple(category_scores("adapter", trained)),
+        trained_scores=tuple(category_scores("adapter", trained, draws=draws, seed=seed)),
         safety=safety_shares(safety),
         decision=judgement.decision,
         reason=judgement.reason,

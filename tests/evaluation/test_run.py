@@ -241,7 +241,7 @@ def test_the_page_shows_the_decision_the_numbers_and_the_answers_as_text(
     report = run(spec, scripted(marked), tmp_path / "out")
     page = (tmp_path / "out" / "report.md").read_text()
     assert report.reason in page
-    assert "| closed_qa | 8 | 4 | +50.0 | +50.0 to +50.0 | 0.125 |" in page
+    assert "| closed_qa | 8 | 4 | +50.0 | +50.0 to +50.0 | 0.125 | 0.125 | 0.25 | not enough to tell |" in page
     assert "````text\n```\n<script>alert(1)</script>" in page
     assert "Below 12 the intervals" in page
     assert (tmp_path / "out" / "scores.png").read_bytes().startswith(b"\x89PNG")

@@ -19,6 +19,7 @@ from seedbed.endpoints.cache import AnswerCache
 from seedbed.endpoints.fleet import Fleet, beside
 from seedbed.endpoints.lane import Lane
 from seedbed.endpoints.managed import Launch, ManagedServer, launched, with_slots
+from seedbed.endpoints.memory import ProbeMemory
 from seedbed.endpoints.probe import probe_all
 from seedbed.endpoints.server_queue import follow_queue
 from seedbed.endpoints.site import Site, check, transport_to
@@ -45,6 +46,7 @@ async def open_fleet(
     accepted_licences: Collection[str] = (),
     progress: Progress | None = None,
     cache: AnswerCache | None = None,
+    memory: ProbeMemory | None = None,
     rng: random.Random | None = None,
 ) -> AsyncIterator[Fleet]:
     """Start what is managed, check that every endpoint answers, takes the key and serves the model; then yield.
@@ -70,7 +72,7 @@ async def open_fleet(
             budget=Budget(budget, spent or Spent()),
             max_attempts=max_attempts,
             events=events,
-            probe=partial(probe_all, [each.site for each in opened]),
+            probe=partial(probe_all, [each.site for each in opened], memory),
             cache=cache,
             rng=rng,
             clock=asyncio.get_running_loop().time,  # what anyio.current_time asks, without asking which loop it is

@@ -1,7 +1,7 @@
 """What a server can do, found by trying it with short requests; never by sending `seed`, which kills one engine."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from seedbed.core.config import EndpointConfig
 from seedbed.core.errors import EndpointError
 from seedbed.endpoints.control import Control, controlling
+from seedbed.endpoints.memory import ProbeMemory
 from seedbed.endpoints.protocol import Capabilities
 from seedbed.endpoints.site import Site, listed_models
 from seedbed.endpoints.wire import excerpt, in_words_of
@@ -27,27 +28,37 @@ _SCHEMA = {
 }
 
 
-async def probe(config: EndpointConfig, base_url: str, key: SecretStr | None = None) -> Capabilities:
-    """Try everything once. What fails becomes a line in `problems`, never an exception."""
+async def probe(
+    config: EndpointConfig, base_url: str, key: SecretStr | None = None, memory: ProbeMemory | None = None
+) -> Capabilities:
+    """Try everything once, or recall it of a server of the same version.
+
+    What fails becomes a line in `problems`, never an exception.
+    """
     async with controlling(base_url, config.name, key) as control:
         try:
             models = await listed_models(control)
         except EndpointError as error:
             return Capabilities(answers=False, problems=(str(error),))
+        server, version = await _server_of(control)
+        if memory and (known := memory.get(config, server, version)):
+            return replace(known, models=models)
         found = _Found(control, config)
         await found.try_all()
-        server, version = await _server_of(control)
-        return Capabilities(
+        capabilities = Capabilities(
             answers=True, models=models, server=server, version=version, problems=tuple(found.problems), **found.can
         )
+        if memory:
+            memory.put(config, capabilities)
+        return capabilities
 
 
-async def probe_all(sites: Sequence[Site]) -> Capabilities:
+async def probe_all(sites: Sequence[Site], memory: ProbeMemory | None = None) -> Capabilities:
     """Probe several endpoints at once and return what all of them have."""
     found: dict[int, Capabilities] = {}
 
     async def one(number: int, site: Site) -> None:
-        found[number] = await probe(site.config, site.base_url, site.key)
+        found[number] = await probe(site.config, site.base_url, site.key, memory)
 
     async with anyio.create_task_group() as tasks:
         for number, site in enumerate(sites):

@@ -11,6 +11,7 @@ from seedbed.core.config import EndpointConfig
 from seedbed.core.errors import EndpointError
 from seedbed.core.events import Events
 from seedbed.core.load import load_secrets
+from seedbed.endpoints.memory import ProbeMemory
 from seedbed.endpoints.opening import open_fleet
 from seedbed.endpoints.protocol import Capabilities
 from seedbed.service.console import Console
@@ -45,6 +46,7 @@ async def _examine(workspace: Workspace, endpoint: EndpointConfig, console: Cons
             events=events,
             accepted_licences=workspace.config.accept_licence,
             progress=console.download,
+            memory=ProbeMemory(workspace.capabilities, is_renewed=True),
         ) as fleet:
             return await fleet.capabilities()
     except EndpointError as error:

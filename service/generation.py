@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from random import Random
 
 import anyio
@@ -12,6 +12,7 @@ from seedbed.core.config import EndpointConfig, GenerationConfig
 from seedbed.core.errors import ConfigError
 from seedbed.core.records import Candidate, Phase, Spent
 from seedbed.endpoints.fleet import Fleet, beside
+from seedbed.endpoints.memory import ProbeMemory, StoredAnswers
 from seedbed.endpoints.opening import open_fleet
 from seedbed.filters.cascade import Cascade, build_cascade
 from seedbed.generator.counters import Counters, Outcome
@@ -88,24 +89,28 @@ def teachers_of(workspace: Workspace) -> list[EndpointConfig]:
 @asynccontextmanager
 async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
     """Open the teacher's fleet: a managed server is started, and every endpoint has answered before this yields."""
-    config, spent = context.workspace.config, context.pool.spent()
-    async with open_fleet(
-        teachers_of(context.workspace),
-        secrets=context.secrets,
-        budget=config.budget,
-        max_attempts=config.generation.max_attempts,
-        log_folder=context.workspace.logs,
-        events=context.events,
-        spent=Spent(
-            prompt_tokens=spent.prompt_tokens,
-            completion_tokens=spent.completion_tokens,
-            cost=cost_of(config, spent),
-        ),
-        accepted_licences=config.accept_licence,
-        progress=context.download,
-    ) as fleet:
-        live.fleet = fleet
-        yield fleet
+    workspace, spent = context.workspace, context.pool.spent()
+    config = workspace.config
+    with closing(StoredAnswers(workspace.answers)) as answers:
+        async with open_fleet(
+            teachers_of(workspace),
+            secrets=context.secrets,
+            budget=config.budget,
+            max_attempts=config.generation.max_attempts,
+            log_folder=workspace.logs,
+            events=context.events,
+            spent=Spent(
+                prompt_tokens=spent.prompt_tokens,
+                completion_tokens=spent.completion_tokens,
+                cost=cost_of(config, spent),
+            ),
+            accepted_licences=config.accept_licence,
+            progress=context.download,
+            cache=answers,
+            memory=ProbeMemory(workspace.capabilities),
+        ) as fleet:
+            live.fleet = fleet
+            yield fleet
 
 
 async def _run_engine(

@@ -39,6 +39,16 @@ class Workspace:
         return self.folder / "logs"
 
     @property
+    def answers(self) -> Path:
+        """Answers to deterministic requests, of earlier runs."""
+        return self.folder / "cache" / "answers.sqlite3"
+
+    @property
+    def capabilities(self) -> Path:
+        """What servers could do when they were tried."""
+        return self.folder / "cache" / "capabilities.json"
+
+    @property
     def prompts(self) -> Path:
         """Overrides of the packaged prompt templates."""
         return self.folder / "prompts"

@@ -17,13 +17,14 @@ class Server:
 
     def __init__(self, *abilities: str, is_strict: bool = False) -> None:
         self.abilities, self.is_strict = abilities, is_strict
+        self.version = "0.32.0"
         self.asked: list[dict[str, Any]] = []
 
     def __call__(self, received: Received) -> Reply:
         if received.path == "/v1/models":
             return Reply(b'{"data": [{"id": "scripted"}, {"id": "other"}]}')
         if received.path == "/version":
-            return Reply(b'{"version": "0.32.0"}')
+            return Reply(json.dumps({"version": self.version} if self.version else {}).encode())
         if received.method != "POST":
             return Reply(b"{}", 404)
         asked = json.loads(received.body)

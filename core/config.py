@@ -1,7 +1,9 @@
 """The one frozen tree of settings. Each attribute docstring is the comment `seedbed init` writes above its key."""
 
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -15,6 +17,16 @@ def _http_url(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
     return value.rstrip("/")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Section(BaseModel):
@@ -42,6 +54,8 @@ class EndpointConfig(Section):
     """What a server of yours serves, if adapters may be loaded into it. A managed one knows."""
     adapters_folder: str = ""
     """Where it sees the workspace's `adapters/`, if elsewhere (in a container). Empty: at the same path."""
+    shares_gpu: bool = False
+    """A vLLM on the GPU that trains: it sleeps meanwhile. Needs its development mode: loopback (docs/serving.md)."""
     transport: Literal["aiohttp", "openai"] = "aiohttp"
     """`aiohttp` is the fast path; `openai` is the SDK, for its ways of authentication."""
     weight: Annotated[float, Field(gt=0)] = 1.0
@@ -85,6 +99,16 @@ class EndpointConfig(Section):
             raise ValueError(f'endpoint "{self.name}" is managed, so base_url is chosen by Seedbed: remove one')
         if not self.model:
             raise ValueError(f'endpoint "{self.name}" needs model')
+        if self.shares_gpu and self.managed:
+            raise ValueError(
+                f'endpoint "{self.name}" is managed, so its server is stopped while an adapter is trained: '
+                "remove shares_gpu"
+            )
+        if self.shares_gpu and not _is_loopback(self.base_url):
+            raise ValueError(
+                f'endpoint "{self.name}": shares_gpu needs vLLM\'s development mode, whose routes ask for no key; '
+                f"it is for servers on loopback only, got {self.base_url}"
+            )
         return self
 
 

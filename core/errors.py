@@ -22,6 +22,7 @@
     ├── SnapshotError               a snapshot cannot be made or read        (ValueError)
     │   └── LeakError               … because held-out text is in it
     ├── TrainingError               the trainer process                      (RuntimeError)
+    │   └── GpuLeaseError           … could not have the GPU
     └── EvaluationError             the evaluation process                   (RuntimeError)
 
 A message says what happened, with which value, and what to do. `exit_code` is the command line's:
@@ -147,6 +148,10 @@ class LeakError(SnapshotError):
 
 class TrainingError(SeedbedError, RuntimeError):
     """Training failed; the message carries the exit code and the log's tail."""
+
+
+class GpuLeaseError(TrainingError):
+    """A server that shares the GPU would not sleep, so training has not begun."""
 
 
 class EvaluationError(SeedbedError, RuntimeError):

@@ -7,6 +7,7 @@ from seedbed.core.records import Adapter, Phase
 from seedbed.service.context import Context
 from seedbed.service.evaluating import evaluate, report_folder
 from seedbed.service.in_service import IN_SERVICE, sentence_of
+from seedbed.service.keeper import Keeper
 from seedbed.service.live import Live, evaluation_gauge, training_gauge
 from seedbed.service.promotion import promote, roll_back
 from seedbed.service.rounds import freeze_snapshot
@@ -32,7 +33,8 @@ async def train_round(context: Context, stop: Stop, live: Live, round: int | Non
         run = run.model_copy(update={"snapshot_id": freeze_snapshot(context, run.round).id})
         context.pool.update_run(run)
     live.phase, live.gauge = Phase.TRAINING, training_gauge(adapter_folder(context, run))
-    adapter = await train(context, run, stop)
+    async with Keeper(context, live).gpu():
+        adapter = await train(context, run, stop)
     return {"round": wanted, "snapshot": run.snapshot_id, "adapter": adapter.id if adapter else ""}
 
 
@@ -40,7 +42,8 @@ async def evaluate_adapter(context: Context, stop: Stop, live: Live, name: str) 
     """Evaluate an adapter, the latest where none is named; what becomes of it is not decided here."""
     adapter = find_adapter(context, name)
     live.phase, live.gauge = Phase.EVALUATING, evaluation_gauge(report_folder(context, adapter))
-    report = await evaluate(context, adapter, stop)
+    async with Keeper(context, live).gpu():
+        report = await evaluate(context, adapter, stop)
     return report.model_dump(mode="json") if report else {}
 
 

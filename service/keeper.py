@@ -1,11 +1,15 @@
 """Keeps the serving endpoint at what is in service, beside the rounds: looks now and then, and at once when told."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import anyio
 
 from seedbed.core.errors import SeedbedError
 from seedbed.core.records import Serving, ServingState
 from seedbed.service.context import Context
 from seedbed.service.in_service import sentence_of
+from seedbed.service.lease import leased_gpu, sharing, wake_sleepers
 from seedbed.service.live import Live
 from seedbed.service.serving import bring_into_service
 
@@ -29,9 +33,35 @@ class Keeper:
             is_refused = serving is not None and serving.state is ServingState.REFUSED
             await anyio.sleep(AFTER_REFUSAL_S if is_refused else LOOK_EVERY_S)
 
+    @asynccontextmanager
+    async def gpu(self) -> AsyncIterator[None]:
+        """Hold the GPU for the block, where servers share it; afterwards their adapter is loaded and tried again.
+
+        Raises:
+            GpuLeaseError: A server would not sleep.
+        """
+        if not sharing(self._context):
+            yield
+            return
+        async with self.alone:
+            try:
+                async with leased_gpu(self._context):
+                    yield
+            finally:
+                await self.look(again=True)
+
     async def look(self, *, again: bool = False) -> Serving | None:
-        """Look once, while holding `alone`; None where it failed, which is told and stops nothing."""
+        """Look once, while holding `alone`; None where it failed, which is told and stops nothing.
+
+        Args:
+            again: Load and try the adapter again, since the server's memory was given away meanwhile.
+        """
         name = self._context.workspace.config.serving
+        asleep = await wake_sleepers(self._context)
+        said = "; ".join(f"endpoint {one} was put to sleep and may sleep still: {why}" for one, why in asleep.items())
+        self._live.alarms.set("gpu", said)
+        if name in asleep:
+            return None
         url = "" if self._live.fleet is None else self._live.fleet.base_urls.get(name, "")
         try:
             serving = await bring_into_service(self._context, url, again=again)

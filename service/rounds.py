@@ -12,7 +12,14 @@ from collections.abc import Callable
 import anyio
 import anyio.to_thread
 
-from seedbed.core.errors import EndpointUnreachableError, EvaluationError, LeakError, SeedbedError, TrainingError
+from seedbed.core.errors import (
+    EndpointUnreachableError,
+    EvaluationError,
+    GpuLeaseError,
+    LeakError,
+    SeedbedError,
+    TrainingError,
+)
 from seedbed.core.load import fingerprint
 from seedbed.core.records import Adapter, EvalReport, Phase, RunState, Snapshot, TrainingRun
 from seedbed.endpoints.fleet import beside
@@ -23,6 +30,7 @@ from seedbed.service.evaluating import evaluate, report_folder
 from seedbed.service.generation import generate
 from seedbed.service.keeper import Keeper
 from seedbed.service.leaks import LeakCheck
+from seedbed.service.lease import check_lease
 from seedbed.service.live import Live, evaluation_gauge, training_gauge
 from seedbed.service.promotion import apply_decision
 from seedbed.service.stopping import Stop
@@ -50,6 +58,9 @@ class Rounds:
         Raises:
             SeedbedError: A phase failed for good, and `rounds` were asked for.
         """
+        await check_lease(self._context)
+        async with self._keeper.alone:
+            await self._keeper.look()  # first of all, who was left asleep is woken
         async with beside() as tasks:
             tasks.start_soon(self._keeper.watch)
             return await self._run(rounds)
@@ -74,17 +85,42 @@ class Rounds:
         if run is None or self._stop.is_wanted:
             return False
         run = await self._frozen(run)
-        adapter = await self._trained(run)
-        if adapter is None or self._stop.is_wanted:
+        made = await self._made_with_gpu(run)
+        if made is None:
             return False
-        report = await self._evaluated(adapter)
-        if report is None:
-            return False
+        adapter, report = made
         self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
         apply_decision(self._context, adapter, report)
         async with self._keeper.alone:
             await self._keeper.look()
         return True
+
+    async def _made_with_gpu(self, run: TrainingRun) -> tuple[Adapter, EvalReport] | None:
+        """Train and evaluate while the servers that share the GPU sleep, asking again where one would not.
+
+        Raises:
+            GpuLeaseError: One would not, `training.max_attempts` times.
+        """
+        pause_s = FIRST_PAUSE_S
+        for _ in range(self._context.workspace.config.training.max_attempts - 1):
+            try:
+                async with self._keeper.gpu():
+                    return await self._made(run)
+            except GpuLeaseError as error:
+                if self._stop.is_wanted:
+                    raise
+                self._context.events.emit("gpu.awaited", round=run.round, reason=str(error), again_in_s=pause_s)
+            await self._pause(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        async with self._keeper.gpu():
+            return await self._made(run)
+
+    async def _made(self, run: TrainingRun) -> tuple[Adapter, EvalReport] | None:
+        adapter = await self._trained(run)
+        if adapter is None or self._stop.is_wanted:
+            return None
+        report = await self._evaluated(adapter)
+        return None if report is None else (adapter, report)
 
     async def _triggered(self, number: int) -> TrainingRun | None:
         """Return the round's run, generating until its threshold is reached; None where a stop came first.

@@ -11,6 +11,7 @@ machine's cores. The fleet knows nothing but `max_in_flight = 64`. The closed lo
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -35,7 +36,8 @@ SEQUENCES = 16
 """What the server works on at once."""
 CEILING = 64
 FOUND_WITHIN = 0.25
-"""The limit is found once it stays this near to where it ends."""
+KEPT_S = 20.0
+"""The limit is found once it stays this near to where it ends, for so long at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,8 @@ class Size:
     concurrencies: tuple[int, ...]
 
 
-QUICK = Size(cold_s=60.0, seconds=20.0, repeats=1, concurrencies=(16,))
-FULL = Size(cold_s=60.0, seconds=30.0, repeats=3, concurrencies=(16,))
+QUICK = Size(cold_s=90.0, seconds=20.0, repeats=1, concurrencies=(16,))
+FULL = Size(cold_s=90.0, seconds=30.0, repeats=3, concurrencies=(16,))
 
 
 def main() -> None:
@@ -144,10 +146,11 @@ async def from_cold(fleet: Fleet, seconds: float, since: float = 30.0) -> dict[s
     late = [limit for at, limit in limits if at > seconds * 2 / 3]
     last = statistics.median(late)
     strays = [at for at, limit in limits if abs(limit - last) > max(2, FOUND_WITHIN * last)]
+    is_kept = max(strays, default=0.0) < seconds - KEPT_S
     counted = sum(number for at, number in tokens if at >= since)
     return {
         "limit": last,
-        "found_after_s": round(max(strays, default=0.0), 1),
+        "found_after_s": round(max(strays, default=0.0), 1) if is_kept else math.inf,
         "tokens_per_s": counted / (seconds - since) if seconds > since else 0.0,
     }
 

@@ -10,6 +10,8 @@ CUT = 0.75
 """What is left of the limit after congestion."""
 GROWTH = 0.05
 """Growth for each round trip at a full limit, as a share of it, and at least 1."""
+QUEUE_EMPTY_LOOKS = 3
+"""Looks at an empty queue in a row before the limit doubles again, once the server has had one."""
 QUEUE_LOW, QUEUE_HIGH, QUEUE_AIM = 0.02, 0.15, 0.08
 """Waiting requests as a share of running ones that a server which tells should have: enough to fill each gap,
 too few to wait long."""
@@ -29,6 +31,7 @@ class ConcurrencyLimit:
         self._epoch_began = -math.inf
         self._doubled_at = now
         self.follows_queue = False
+        self._empty_looks = QUEUE_EMPTY_LOOKS
         self.reason = "slow_start" if self._is_slow_start else "configured"
 
     @property
@@ -77,9 +80,14 @@ class ConcurrencyLimit:
         self.follows_queue, self._is_slow_start = True, False
         if waiting > 1 and waiting > QUEUE_HIGH * running:
             self._limit = max(1.0, in_flight - (waiting - QUEUE_AIM * running))
-            self.reason = "server_queue"
+            self.reason, self._empty_looks = "server_queue", 0
         elif waiting <= QUEUE_LOW * running and in_flight >= self._limit * 0.8:
-            self._raise_to(self._limit * (2 if waiting == 0 else 1 + QUEUE_AIM) + 1)
+            # An empty queue seen once is chance: one request just ended. Seen again and again, there is room.
+            is_room = self._empty_looks >= QUEUE_EMPTY_LOOKS
+            self._empty_looks += waiting == 0
+            self._raise_to(self._limit * (2 if is_room else 1 + QUEUE_AIM / 2) + 1)
+        elif waiting:
+            self._empty_looks = 0
 
     def queue_lost(self) -> None:
         """Go on by throttling alone: the server tells no more."""

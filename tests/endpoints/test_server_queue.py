@@ -1,6 +1,7 @@
 import statistics
 
 import anyio
+import pytest
 
 from seedbed.core.records import Completion, Request
 from seedbed.endpoints.scripted_server import Received, Reply, ScriptedServer, serve_scripted
@@ -46,10 +47,10 @@ def test_an_open_fleet_follows_the_queue_of_a_server_that_tells() -> None:
 
 
 class BatchingServer:
-    """Works on 256 at once; each takes 4 s alone and 8 s in a full batch, as a model server's batches do."""
+    """Works on so many at once; each takes 4 s alone and 8 s in a full batch, as a model server's batches do."""
 
-    def __init__(self) -> None:
-        self.room = anyio.Semaphore(256)
+    def __init__(self, places: int = 256) -> None:
+        self.places, self.room = places, anyio.Semaphore(places)
         self.running = self.waiting = 0
         self.latencies: list[float] = []
 
@@ -59,7 +60,7 @@ class BatchingServer:
         async with self.room:
             self.waiting -= 1
             self.running += 1
-            await anyio.sleep(4 + 4 * self.running / 256)
+            await anyio.sleep(4 + 4 * self.running / self.places)
             self.running -= 1
         self.latencies.append(anyio.current_time() - start)
         return make_completion(request)
@@ -98,3 +99,33 @@ def test_led_by_its_queue_a_server_is_as_fast_as_flooded_at_a_fraction_of_the_la
     led_answers, led_latency_s = measured(is_led=True)
     assert led_answers >= 0.97 * flooded_answers
     assert led_latency_s <= 0.4 * flooded_latency_s
+
+
+@pytest.mark.parametrize("places", [4, 16, 256])
+def test_the_limit_of_a_server_is_found_within_a_minute_and_kept(places: int) -> None:
+    """Enough to fill the server, and few that wait; the server is looked at once a second."""
+
+    async def main() -> list[int]:
+        server = BatchingServer(places)
+        limits = []
+
+        async def keep_asking() -> None:
+            while True:
+                await fleet.ask(make_request())
+
+        async with fleet_of(Behaving(server.complete), max_in_flight=1024) as fleet:
+            lane = fleet.lanes[0]
+            async with anyio.create_task_group() as tasks:
+                for _ in range(1024):
+                    tasks.start_soon(keep_asking)
+                for _ in range(300):
+                    lane.limit.queue_seen(server.running, server.waiting, lane.in_flight)
+                    fleet.changed()
+                    limits.append(lane.limit.value)
+                    await anyio.sleep(1)
+                tasks.cancel_scope.cancel()
+        return limits
+
+    kept = run_virtually(main)[60:]
+    assert min(kept) >= places * 0.95
+    assert max(kept) <= places * 1.25 + 2

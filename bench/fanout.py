@@ -175,7 +175,7 @@ def medians(results: list[dict[str, float]]) -> dict[str, float]:
 
 async def serve(latency_s: float) -> None:
     allow_many_files()
-    usage = {"prompt_tokens": 300, "completion_tokens": 240}
+    usage = {"prompt_tokens": 300, "completion_tokens": 240, "total_tokens": 540}
     models = Reply(b'{"data": [{"id": "mock"}]}')
     rng = random.Random(0)
 

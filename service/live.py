@@ -63,8 +63,10 @@ def training_gauge(folder: Path) -> Gauge:
         if not rows:
             return None
         last, state = rows[-1], read_json(folder / "state.json")
-        notes = (f"loss {last['loss']:.3f}", f"{last['tokens_per_s']:.0f} tokens/s", f"MFU {last.get('mfu', 0):.0%}")
-        return Figures("training", last["step"], state["steps"], "steps", notes)
+        notes = [f"loss {last['loss']:.3f}"]
+        if "tokens_per_s" in last:  # Hugging Face's Trainer does not tell
+            notes += [f"{last['tokens_per_s']:.0f} tokens/s", f"MFU {last.get('mfu', 0):.0%}"]
+        return Figures("training", last["step"], state["steps"], "steps", tuple(notes))
 
     return measure
 

@@ -5,6 +5,7 @@ all answers so far kept. Run again with the same arguments, it goes on.
 """
 
 import argparse
+import json
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from seedbed.evaluation.answering import LocalAnswerer
 from seedbed.evaluation.asking import Hashes, Show
 from seedbed.evaluation.run import evaluate
 from seedbed.evaluation.spec import EvaluationSpec, read_spec
+from seedbed.prompts.library import PromptLibrary
 from seedbed.weights.resolve import Weights, cache_folder, resolve
 
 _ADAPTER_FILE = "adapter_model.safetensors"
@@ -54,7 +56,8 @@ def _run(path: Path, out: Path, show: Show) -> None:
         raise MissingFileError(f"{spec.adapter} is no adapter folder: it has no {_ADAPTER_FILE}")
     cache = spec.cache or cache_folder()
     weights = resolve(spec.student, cache=cache, accepted_licences=spec.accept_licence)
-    hashes = Hashes(weights.base_sha256, sha256_of(spec.adapter / _ADAPTER_FILE))
+    prompts = PromptLibrary(spec.prompts).overridden("training")
+    hashes = Hashes(weights.base_sha256, sha256_of(spec.adapter / _ADAPTER_FILE), json.dumps(prompts, sort_keys=True))
     show(f"loading {spec.student}")
     report = evaluate(spec, _load(spec, weights, cache), out, hashes=hashes, show=show)
     print(f"\n{report.reason}\n{out / 'report.md'}")
@@ -63,7 +66,9 @@ def _run(path: Path, out: Path, show: Show) -> None:
 def _load(spec: EvaluationSpec, weights: Weights, cache: Path) -> LocalAnswerer:
     from seedbed.trainer.convert import trainable_folder  # torch comes with it
 
-    return LocalAnswerer.load(trainable_folder(weights, cache), spec.adapter, spec.training)
+    return LocalAnswerer.load(
+        trainable_folder(weights, cache), spec.adapter, spec.training, PromptLibrary(spec.prompts)
+    )
 
 
 def _shower() -> Show:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from seedbed.core.config import TrainingConfig
+from seedbed.prompts.library import PromptLibrary
 from seedbed.prompts.training_text import Form
 
 if TYPE_CHECKING:
@@ -54,12 +55,19 @@ class LocalAnswerer:
         self._model = model
 
     @classmethod
-    def load(cls, folder: Path, adapter: Path, config: TrainingConfig) -> "LocalAnswerer":
+    def load(cls, folder: Path, adapter: Path, config: TrainingConfig, prompts: PromptLibrary) -> "LocalAnswerer":
         """Load a Hugging Face folder and the adapter on it."""
         from seedbed.trainer.generate import LocalModel
 
         return cls(
-            LocalModel(folder, adapter=adapter, dtype=config.dtype, device=config.device, threads=config.threads)
+            LocalModel(
+                folder,
+                adapter=adapter,
+                dtype=config.dtype,
+                device=config.device,
+                threads=config.threads,
+                prompts=prompts,
+            )
         )
 
     @property

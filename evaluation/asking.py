@@ -21,6 +21,8 @@ class Hashes:
 
     base_sha256: str
     adapter_sha256: str
+    prompts: str = "{}"
+    """Templates that are not the package's own, with their hashes, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,13 @@ def answered_sheets(
     show: Show,
 ) -> list[Sheet]:
     """Have an arm's rows answered, as far as the book does not know the answers; a sheet for each part of them."""
-    model = (hashes.base_sha256, hashes.adapter_sha256 if arm.uses_adapter else "", str(settings.max_new_tokens))
+    model: tuple[str, ...] = (
+        hashes.base_sha256,
+        hashes.adapter_sha256 if arm.uses_adapter else "",
+        str(settings.max_new_tokens),
+    )
+    if hashes.prompts != "{}":
+        model = (*model, hashes.prompts)
     questions = [Question(arm.form(row.id), row.instruction, row.input) for row in rows]
     keys = [content_id((*model, it.form, it.instruction, it.input)) for it in questions]
     pending = {key: number for number, key in enumerate(keys) if book.known(key) is None}

@@ -35,6 +35,8 @@ class EvaluationSpec(Record):
     """The adapter was trained on rows that were later taken out for benchmark overlap."""
     with_unseen_form: bool = False
     """Put the questions to the adapter also in the form that is never trained on: a third more time."""
+    prompts: Path | None = None
+    """Folder of prompt templates that replace the packaged ones."""
     cache: Path | None = None
     """Folder of fetched and converted weights; None: the usual one."""
     accept_licence: tuple[str, ...] = ()

@@ -77,6 +77,17 @@ class PromptLibrary:
         """Return one hash over the names and hashes of all templates."""
         return content_id(part for name in self.names() for part in (name, self.get(name).sha256))
 
+    def overridden(self, folder: str) -> dict[str, str]:
+        """Return the templates of a folder that are not the package's own, by name, with their hashes."""
+        packaged = PromptLibrary()
+        names = [name for name in self.names() if name.startswith(f"{folder}/")]
+        known = set(packaged.names())
+        return {
+            name: self.get(name).sha256
+            for name in names
+            if name not in known or self.get(name).sha256 != packaged.get(name).sha256
+        }
+
     def _load(self, name: str) -> Prompt:
         paths = [folder / f"{name}{_SUFFIX}" for folder in self._folders] if _NAME.fullmatch(name) else []
         for path in paths:

@@ -47,7 +47,7 @@ MIXED_FORMS = (
 KEPT_BACK_FORM = Form.ERRAND
 """Never trained on; evaluation reports the score lost on it."""
 
-_PACKAGED = PromptLibrary()
+PACKAGED = PromptLibrary()
 
 
 def choose_form(template: TrainingTemplate, row_id: str, seed: int) -> Form:
@@ -59,7 +59,7 @@ def choose_form(template: TrainingTemplate, row_id: str, seed: int) -> Form:
     return MIXED_FORMS[int(content_id((row_id, str(seed))), 16) % len(MIXED_FORMS)]
 
 
-def training_prompt(form: Form, instruction: str, input: str, library: PromptLibrary = _PACKAGED) -> str:
+def training_prompt(form: Form, instruction: str, input: str, library: PromptLibrary = PACKAGED) -> str:
     """Return the text that precedes the response, which follows without any separator.
 
     Raises:

@@ -80,6 +80,7 @@ def _arguments(context: Context, run: TrainingRun, out: Path) -> list[str]:
     write_json(settings, workspace.config.training.model_dump(mode="json"))
     arguments = [str(workspace.snapshots / run.snapshot_id), str(out), "--student", workspace.config.student]
     arguments += ["--config", str(settings), "--cache", str(cache_folder())]
+    arguments += ["--prompts", str(workspace.prompts.resolve())]
     for licence in workspace.config.accept_licence:
         arguments += ["--accept-licence", licence]
     return arguments

@@ -19,6 +19,7 @@ from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import ConfigError, SeedbedError
 from seedbed.core.files import read_json, write_json
 from seedbed.core.snapshots import read_examples, read_snapshot
+from seedbed.prompts.library import PromptLibrary
 from seedbed.trainer.job import Job, Show, Stop, differences, identity, newest_checkpoint
 from seedbed.weights.resolve import cache_folder, resolve
 
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the adapter; a run that it holds is resumed")
     parser.add_argument("--student", required=True, help="weights, by name or path")
     parser.add_argument("--config", type=Path, help="JSON file of training settings; what it leaves out is default")
+    parser.add_argument("--prompts", type=Path, help="folder of prompt templates that replace the packaged ones")
     parser.add_argument("--cache", type=Path, help="folder of fetched and converted weights")
     parser.add_argument("--accept-licence", action="append", default=[], metavar="NAME", help="a licence you accept")
     return parser
@@ -100,6 +102,7 @@ def _job(options: argparse.Namespace, show: Show) -> Job:
         config=config,
         cache=cache,
         show=show,
+        prompts=PromptLibrary(options.prompts),
     )
 
 
@@ -124,7 +127,8 @@ def _is_done(job: Job) -> bool:
     if not path.exists():
         return False
     held = read_json(path)
-    if differing := differences(identity(held["snapshot_id"], held["base_sha256"], held["config"]), job.identity):
+    found = identity(held["snapshot_id"], held["base_sha256"], held["config"], held.get("prompts", {}))
+    if differing := differences(found, job.identity):
         raise ConfigError(f"{job.out} holds another adapter ({', '.join(differing)} differ); name another folder")
     return True
 

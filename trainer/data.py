@@ -12,7 +12,8 @@ from typing import Any
 
 from seedbed.core.config import TrainingConfig
 from seedbed.core.records import Example
-from seedbed.prompts.training_text import Form, choose_form
+from seedbed.prompts.library import PromptLibrary
+from seedbed.prompts.training_text import PACKAGED, Form, choose_form
 from seedbed.trainer.encode import prompt_ids, response_ids
 
 
@@ -49,14 +50,16 @@ class Rows:
         return sum(len(row) for row in self.kept)
 
 
-def encode_rows(examples: Sequence[Example], tokenizer: Any, config: TrainingConfig) -> Rows:
+def encode_rows(
+    examples: Sequence[Example], tokenizer: Any, config: TrainingConfig, library: PromptLibrary = PACKAGED
+) -> Rows:
     """Encode examples, each in the form that its id and the seed choose."""
     kept, dropped = [], Counter[str]()
     for example in examples:
         if not example.output.strip():
             dropped["nothing_to_train"] += 1
             continue
-        row = _encode(example, tokenizer, choose_form(config.template, example.id, config.seed))
+        row = _encode(example, tokenizer, choose_form(config.template, example.id, config.seed), library)
         if len(row) > config.max_length:
             dropped["too_long"] += 1
         else:
@@ -64,8 +67,8 @@ def encode_rows(examples: Sequence[Example], tokenizer: Any, config: TrainingCon
     return Rows(tuple(kept), dict(sorted(dropped.items())))
 
 
-def _encode(example: Example, tokenizer: Any, form: Form) -> Row:
-    prompt = prompt_ids(tokenizer, form, example.instruction, example.input)
+def _encode(example: Example, tokenizer: Any, form: Form, library: PromptLibrary) -> Row:
+    prompt = prompt_ids(tokenizer, form, example.instruction, example.input, library)
     response = response_ids(tokenizer, form, example.output)
     return Row(example.id, form, (*prompt, *response), len(prompt))
 

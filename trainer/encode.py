@@ -7,14 +7,17 @@ that straddles the border would be trained and never seen.
 from typing import Any
 
 from seedbed.core.errors import ConfigError, TrainingError
-from seedbed.prompts.training_text import Form, chat_turns, training_prompt
+from seedbed.prompts.library import PromptLibrary
+from seedbed.prompts.training_text import PACKAGED, Form, chat_turns, training_prompt
 
 # Ends of a turn in the chat formats of today; a model may stop at any of them that it has.
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<|end|>", "<|eom_id|>")
 _SENTINEL = "seedbed"
 
 
-def prompt_ids(tokenizer: Any, form: Form, instruction: str, input: str) -> list[int]:
+def prompt_ids(
+    tokenizer: Any, form: Form, instruction: str, input: str, library: PromptLibrary = PACKAGED
+) -> list[int]:
     """Return the tokens that precede the response, with the beginning-of-text token where the model has one.
 
     Raises:
@@ -22,7 +25,7 @@ def prompt_ids(tokenizer: Any, form: Form, instruction: str, input: str) -> list
     """
     if form is Form.CHAT:
         return _chat_ids(tokenizer, instruction, input)
-    return list(tokenizer(training_prompt(form, instruction, input)).input_ids)
+    return list(tokenizer(training_prompt(form, instruction, input, library)).input_ids)
 
 
 def response_ids(tokenizer: Any, form: Form, output: str) -> list[int]:

@@ -11,7 +11,8 @@ import torch
 import transformers
 
 from seedbed.core.errors import ConfigError, InputError
-from seedbed.prompts.training_text import Form
+from seedbed.prompts.library import PromptLibrary
+from seedbed.prompts.training_text import PACKAGED, Form
 from seedbed.trainer.encode import has_chat_template, prompt_ids, stop_ids
 from seedbed.trainer.model import choose_machine, load_base, load_tokenizer
 from seedbed.trainer.quiet import quiet
@@ -41,7 +42,14 @@ class LocalModel:
     """A student in memory. Answers are greedy, so equal questions get equal answers."""
 
     def __init__(
-        self, folder: Path, *, adapter: Path | None = None, dtype: str = "auto", device: str = "auto", threads: int = 0
+        self,
+        folder: Path,
+        *,
+        adapter: Path | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        threads: int = 0,
+        prompts: PromptLibrary = PACKAGED,
     ) -> None:
         """Load a Hugging Face folder (see `trainable_folder` for a GGUF), and an adapter on it.
 
@@ -50,7 +58,7 @@ class LocalModel:
             InputError: A folder holds no model, or no adapter for it.
         """
         machine = choose_machine(device, dtype, threads)
-        self._tokenizer = load_tokenizer(folder)
+        self._tokenizer, self._prompts = load_tokenizer(folder), prompts
         self._model = load_base(folder, machine)
         self._stops = stop_ids(self._tokenizer, self._model)
         # A folder may bring sampling settings and penalties of its own; what is measured here is plain greedy.
@@ -80,7 +88,7 @@ class LocalModel:
         Raises:
             ConfigError: A prompt takes the form `chat` and the student has no chat template.
         """
-        encoded = [prompt_ids(self._tokenizer, it.form, it.instruction, it.input) for it in prompts]
+        encoded = [prompt_ids(self._tokenizer, it.form, it.instruction, it.input, self._prompts) for it in prompts]
         by_length = sorted(range(len(encoded)), key=lambda number: len(encoded[number]))
         answers: dict[int, Answer] = {}
         for at in range(0, len(by_length), batch_rows):

@@ -8,6 +8,8 @@ from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import ConfigError
 from seedbed.core.files import read_json
 from seedbed.core.records import Example
+from seedbed.prompts.library import PromptLibrary
+from seedbed.prompts.training_text import PACKAGED
 from seedbed.weights.resolve import Weights
 
 CHECKPOINT_STATE = "state.json"
@@ -62,17 +64,23 @@ class Job:
     config: TrainingConfig
     cache: Path
     show: Show = show_nothing
+    prompts: PromptLibrary = PACKAGED
+    """The words around a row; a workspace may have its own."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """What must be equal for a checkpoint or an adapter to be this job's."""
-        return identity(self.snapshot_id, self.weights.base_sha256, self.config.model_dump(mode="json"))
+        config, prompts = self.config.model_dump(mode="json"), self.prompts.overridden("training")
+        return identity(self.snapshot_id, self.weights.base_sha256, config, prompts)
 
 
-def identity(snapshot_id: str, base_sha256: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Name snapshot, base and every setting that changes what is learned, flat, so that a difference can be named."""
+def identity(snapshot_id: str, base_sha256: str, config: dict[str, Any], prompts: dict[str, str]) -> dict[str, Any]:
+    """Name snapshot, base, templates of one's own and every setting that changes what is learned.
+
+    Flat, so that a difference can be named.
+    """
     named = {f"training.{key}": value for key, value in config.items() if key not in _FREE_SETTINGS}
-    return {"snapshot_id": snapshot_id, "base_sha256": base_sha256, **named}
+    return {"snapshot_id": snapshot_id, "base_sha256": base_sha256, "prompts": prompts, **named}
 
 
 def newest_checkpoint(folder: Path, run: dict[str, Any]) -> Path | None:
@@ -94,6 +102,6 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
 
     A setting that one lacks, because an older version wrote it, had what is the default now.
     """
-    defaults = identity("", "", TrainingConfig().model_dump(mode="json"))
+    defaults = identity("", "", TrainingConfig().model_dump(mode="json"), {})
     found, wanted = defaults | found, defaults | wanted
     return sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))

@@ -54,8 +54,8 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
         lambda: trainable_folder(job.weights, job.cache, lambda what, *_: show(what, is_passing=True))
     )
     tokenizer = load_tokenizer(folder)
-    rows = encode_rows(job.train, tokenizer, config)
-    validation = encode_rows(job.validation, tokenizer, config)
+    rows = encode_rows(job.train, tokenizer, config, job.prompts)
+    validation = encode_rows(job.validation, tokenizer, config, job.prompts)
     if not rows.kept:
         raise TrainingError(f"none of the snapshot's {len(job.train)} rows can be trained on: {rows.dropped}")
     steps = plan_steps(len(rows.kept), config)

@@ -59,6 +59,7 @@ def write_results(tensors: dict[str, torch.Tensor], settings: dict[str, Any], ru
         licence=job.weights.licence,
         snapshot_id=job.snapshot_id,
         config=job.config.model_dump(mode="json"),
+        prompts=job.prompts.overridden("training"),
         forms=run.rows.forms,
         rows=_row_counts(run.rows, run.validation),
         steps=run.steps,
@@ -124,6 +125,8 @@ class Summary:
     licence: str
     snapshot_id: str
     config: dict[str, Any]
+    prompts: dict[str, str]
+    """Templates that are not the package's own, with their hashes."""
     forms: dict[str, int]
     rows: dict[str, int]
     """`train`, `val`, and the rows left out by reason."""
@@ -146,6 +149,7 @@ def write_manifest(out: Path, summary: Summary, adapter_sha256: str) -> None:
         "adapter_sha256": adapter_sha256,
         "template": summary.config["template"],
         "config": summary.config,
+        "prompts": summary.prompts,
         "forms": summary.forms,
         "rows": summary.rows,
         "steps": summary.steps,

@@ -98,3 +98,12 @@ def test_a_template_is_data_and_runs_no_code(source: str) -> None:
 @given(value=st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_value_arrives_as_it_is(value: str) -> None:
     assert Prompt(name="judging/echo", sha256="", source="<{{ value }}>").render(value=value) == f"<{value}>"
+
+
+def test_only_templates_that_differ_from_the_packages_are_overridden(tmp_path: Path) -> None:
+    _override(tmp_path, "training/bare", PromptLibrary().get("training/bare").source)
+    assert PromptLibrary(tmp_path).overridden("training") == {}
+    _override(tmp_path, "training/bare", "> {{ instruction }}")
+    _override(tmp_path, "generation/alpaca", "x")
+    found = PromptLibrary(tmp_path).overridden("training")
+    assert found == {"training/bare": hashlib.sha256(b"> {{ instruction }}").hexdigest()}

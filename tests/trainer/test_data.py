@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import ConfigError, TrainingError
 from seedbed.core.records import Example
+from seedbed.prompts.library import PromptLibrary
 from seedbed.prompts.training_text import Form, training_prompt
 from seedbed.trainer.data import encode_rows, plan_steps
 from seedbed.trainer.encode import end_id, stop_ids
@@ -92,3 +93,11 @@ def test_the_order_follows_the_seed_and_the_limit_cuts_it() -> None:
     assert base != plan_steps(50, config(epochs=2, seed=2))
     assert plan_steps(50, config(epochs=2, seed=1, max_steps=3)) == base[:3]
     assert base[0] != base[4]
+
+
+def test_a_workspaces_own_template_is_what_is_trained(tmp_path: Path, tokenizer: Any, examples: list[Example]) -> None:
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training" / "alpaca.j2").write_text("My own: {{ instruction }}|{{ input }}|")
+    (row,) = encode_rows(examples[:1], tokenizer, config(template="alpaca"), PromptLibrary(tmp_path)).kept
+    text = tokenizer.decode(list(row.tokens[: row.prompt_tokens]))
+    assert text == f"My own: {examples[0].instruction}|{examples[0].input}|"

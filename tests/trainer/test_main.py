@@ -126,3 +126,6 @@ def test_a_finished_run_is_not_run_again(
     assert "already holds" in capsys.readouterr().err
     other = settings(tmp_path, epochs=1, dtype="float32", threads=1, device="cpu", rank=8)
     assert "training.rank" in refused([*command, "--config", other], capsys)
+    (tmp_path / "prompts" / "training").mkdir(parents=True)
+    (tmp_path / "prompts" / "training" / "bare.j2").write_text("> {{ instruction }}{{ input }}")
+    assert "prompts" in refused([*command, "--config", config, "--prompts", tmp_path / "prompts"], capsys)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seedbed.filters.refusals import finds_refusal
+from seedbed.core.refusals import finds_refusal
 
 DATA = Path(__file__).parents[2] / "shared/data/evaluation/xstest_completions_labelled.jsonl"
 COMPLIANCE = "1_full_compliance"

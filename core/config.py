@@ -7,8 +7,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from seedbed.core.recipe_config import (
+    AnswerConfig,
+    ChainOfThoughtConfig,
+    EvolveConfig,
+    RefusalConfig,
+    UnanswerableConfig,
+)
+from seedbed.core.section import Section, Share
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 Parameter = Literal["max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty", "stop"]
 
@@ -27,14 +35,6 @@ def _is_loopback(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-class Section(BaseModel):
-    """The base of all sections: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, hide_input_in_errors=False
-    )
 
 
 class EndpointConfig(Section):
@@ -70,7 +70,7 @@ class EndpointConfig(Section):
     """In the currency of `[budget]`."""
     price_per_million_completion_tokens: Annotated[float, Field(ge=0)] = 0.0
     """In the currency of `[budget]`."""
-    parameters: dict[Parameter, str] = {}
+    parameters: dict[Parameter, str] = Field(default={})
     """Sampling parameters by the server's own names, "" for none: max_tokens = "max_completion_tokens"."""
     connect_timeout_s: Annotated[float, Field(gt=0)] = 10.0
     """Seconds until the connection stands."""
@@ -88,7 +88,7 @@ class EndpointConfig(Section):
     """Managed vllm only: the Python of the environment that has vLLM, since vLLM pins its own torch."""
     arguments: tuple[str, ...] = ()
     """Managed servers only: further arguments for its command line."""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = Field(default={})
     """Managed servers only: further environment variables. No secrets here."""
 
     @model_validator(mode="after")
@@ -139,8 +139,8 @@ class GenerationConfig(Section):
 
     generate_with: Literal["teacher", "promoted"] = "teacher"
     """Who writes new rows. `promoted` is not read yet: the teacher always writes them."""
-    recipes: dict[str, Annotated[float, Field(ge=0)]] = {"alpaca": 3.0, "self_instruct": 1.0}
-    """Recipe to weight, of any sum. With small models both cost alike to write, but `self_instruct` more to read."""
+    recipes: dict[str, Annotated[float, Field(ge=0)]] = Field(default={"alpaca": 3.0, "self_instruct": 1.0})
+    """Recipe to weight among those that serve a category (docs/recipes.md). `self_instruct` has more to read."""
     human_demonstrations: Annotated[int, Field(ge=0, le=32)] = 6
     """Seed tasks shown in a `self_instruct` proposal (paper: 6)."""
     machine_demonstrations: Annotated[int, Field(ge=0, le=32)] = 2
@@ -173,6 +173,11 @@ class GenerationConfig(Section):
     """Seconds that requests in flight may take to end after Ctrl-C; a second one stops at once."""
     seed: int = 0
     """For the choice of demonstrations and categories. Never sent to a server."""
+    chain_of_thought: ChainOfThoughtConfig = ChainOfThoughtConfig()
+    evolve: EvolveConfig = EvolveConfig()
+    refusal: RefusalConfig = RefusalConfig()
+    unanswerable: UnanswerableConfig = UnanswerableConfig()
+    answer: AnswerConfig = AnswerConfig()
 
 
 class WellformedConfig(Section):
@@ -301,7 +306,7 @@ class TrainingConfig(Section):
 
     backend: Literal["seedbed", "hf"] = "seedbed"
     """`hf` trains by Hugging Face's Trainer, padded and slower, for students that FSDP or DeepSpeed must shard."""
-    hf_arguments: dict[str, str | int | float | bool] = {}
+    hf_arguments: dict[str, str | int | float | bool] = Field(default={})
     """For `hf`: handed to its TrainingArguments, such as { fsdp = "full_shard" } or { deepspeed = "zero3.json" }."""
     template: TrainingTemplate = TrainingTemplate.MIXED
     """`alpaca`, `chat` (the tokenizer's own), or `mixed`: several forms, so that no one wording is learned."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from seedbed.core.files import write_json
 from seedbed.core.records import CategoryScore, EvalReport
+from seedbed.core.refusals import finds_refusal
 from seedbed.core.snapshots import read_examples, read_snapshot
 from seedbed.core.text import content_id
 from seedbed.evaluation.answering import Answered, Answerer
@@ -19,7 +20,6 @@ from seedbed.evaluation.safety import compare_safety, safety_shares
 from seedbed.evaluation.scoring import Scored, category_scores, differences
 from seedbed.evaluation.spec import EvaluationSpec
 from seedbed.evaluation.tasks import HeldOutTask, as_tasks
-from seedbed.filters.refusals import finds_refusal
 
 
 def evaluate(

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from seedbed.core.errors import InputError
 from seedbed.core.files import BadLine, Line, read_json_lines
 from seedbed.core.records import Example, Record, SeedTask
-from seedbed.filters.refusals import finds_refusal
+from seedbed.core.refusals import finds_refusal
 
 
 class HeldOutTask(Record):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from seedbed.core.config import WellformedConfig
 from seedbed.core.records import Candidate, Verdict
+from seedbed.core.refusals import finds_refusal
 from seedbed.filters.answer_rules import (
     broken_characters,
     echo,
@@ -25,7 +26,6 @@ from seedbed.filters.instruction_rules import (
 from seedbed.filters.leakage import assistant_preamble, placeholder, template_leak
 from seedbed.filters.personal_data import secret_or_personal
 from seedbed.filters.protocol import accept, refuse
-from seedbed.filters.refusals import finds_refusal
 from seedbed.filters.repetition import repetition
 from seedbed.filters.writing_systems import check_scripts, wrong_script
 

@@ -16,13 +16,10 @@ from seedbed.core.config import GenerationConfig
 from seedbed.core.errors import BudgetExhaustedError, ConfigError, EndpointError, GenerationError, SeedbedError
 from seedbed.core.events import Events
 from seedbed.core.records import Candidate, Completion, Decision, Proposal, Request
-from seedbed.generator.alpaca import alpaca
 from seedbed.generator.counters import Counters, Ended, Outcome
 from seedbed.generator.plan import Plan
 from seedbed.generator.recipe import Ask, Assignment, NoteUnreadable, Recipe, Screen, StoppedError
-from seedbed.generator.self_instruct import self_instruct
-
-RECIPES: Mapping[str, Recipe] = {"alpaca": alpaca, "self_instruct": self_instruct}
+from seedbed.generator.recipes import RECIPES
 
 BATCH_ROWS = 256
 """Most candidates decided at once."""

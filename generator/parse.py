@@ -57,6 +57,14 @@ class Triple:
 
 
 @dataclass(frozen=True, slots=True)
+class Task:
+    """An instruction with its input, not answered yet."""
+
+    instruction: str
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """An input and output for an instruction that is known."""
 
@@ -74,6 +82,7 @@ _INPUT = ("input", "context")
 _OUTPUT = ("output", "response", "answer", "label")
 _TRIPLE = {"instruction": _INSTRUCTION, "input": _INPUT, "output": _OUTPUT}
 _INSTANCE = {"input": _INPUT, "output": _OUTPUT}
+_TASK = {"instruction": _INSTRUCTION, "input": _INPUT}
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _SPECIAL_TOKEN = re.compile(r"(?:<\|[\w.-]+\|>|</s>|<eos>|<end_of_turn>)$")
@@ -99,6 +108,16 @@ def parse_triples(text: str, finish_reason: FinishReason) -> Parsed[Triple]:
 def parse_instances(text: str, finish_reason: FinishReason) -> Parsed[Instance]:
     """Read the instances of a known instruction, whichever of input and output comes first."""
     return _parse(text, finish_reason, _INSTANCE, "", _instance)
+
+
+def parse_tasks(text: str, finish_reason: FinishReason) -> Parsed[Task]:
+    """Read instructions with their inputs, without outputs."""
+    return _parse(text, finish_reason, _TASK, "instruction", _task)
+
+
+def plain_text(text: str) -> str:
+    """Return an answer in free text, without thinking, special tokens and separators."""
+    return _clean(_without_thinking(text))
 
 
 def parse_instructions(text: str, finish_reason: FinishReason) -> Parsed[str]:
@@ -180,6 +199,13 @@ def _triple(fields: Mapping[str, str], raw: str) -> Triple | Problem:
         return Problem(Unreadable.NO_INSTRUCTION, raw)
     instance = _instance(fields, raw)
     return instance if isinstance(instance, Problem) else Triple(instruction, instance.input, instance.output)
+
+
+def _task(fields: Mapping[str, str], raw: str) -> Task | Problem:
+    instruction, given = _clean_instruction(fields.get("instruction", "")), _clean(fields.get("input", ""))
+    if not instruction:
+        return Problem(Unreadable.NO_INSTRUCTION, raw)
+    return Task(instruction, "" if _NO_INPUT.fullmatch(given) else given)
 
 
 def _instance(fields: Mapping[str, str], raw: str) -> Instance | Problem:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -12,7 +12,9 @@ from seedbed.core.config import GenerationConfig
 from seedbed.core.errors import ConfigError
 from seedbed.core.events import Events
 from seedbed.core.records import Candidate, SeedTask
-from seedbed.generator.recipe import Assignment, Demonstration
+from seedbed.generator.choice import ANSWER, RecipeChoice, capped_shares
+from seedbed.generator.recipe import Assignment, Brought, Demonstration
+from seedbed.generator.showing import GENERAL, Decks, demonstrations_for, rows_asked, sample_short
 from seedbed.generator.yields import Yields
 from seedbed.prompts.library import PromptLibrary
 from seedbed.seeds.load import Categories, Category
@@ -82,6 +84,8 @@ class Plan:
         prompts: PromptLibrary,
         use_json_schema: bool,
         accepted: Mapping[str, int] | None = None,
+        accepted_by_recipe: Mapping[str, int] | None = None,
+        brought: Iterable[Brought] = (),
         shares: Mapping[str, float] | None = None,
         sample_accepted: SampleAccepted | None = None,
         new_id: Callable[[], str] = ordered_id,
@@ -97,6 +101,8 @@ class Plan:
             prompts: Templates, and the list of subjects `generation/topics`.
             use_json_schema: Whether the endpoints hold a model to a schema.
             accepted: Category to rows already in the pool.
+            accepted_by_recipe: Recipe to rows already in the pool.
+            brought: Instructions for the recipe `answer`; each is used once.
             shares: Target shares that beat those of `categories`; they need not add up to 1.
             sample_accepted: Where demonstrations among accepted rows come from at the start.
             new_id: Makes the ids of requests and proposals; they must be new to the pool.
@@ -110,18 +116,11 @@ class Plan:
         self._settings, self._prompts, self._use_json_schema = settings, prompts, use_json_schema
         self._new_id, self._number, self._events = new_id, first_number, events or Events()
         self._rng = Random(f"{settings.seed}/plan/{first_number}")
+        self._choice = RecipeChoice(settings, accepted_by_recipe or {}, brought)
         self._states = self._open_states(categories, seeds, accepted or {}, shares, sample_accepted)
-        self._recipes = {name: weight for name, weight in sorted(settings.recipes.items()) if weight > 0}
-        if not self._recipes:
-            raise ConfigError("generation.recipes gives no recipe a weight above 0; give one, such as alpaca = 1.0")
-        self._topics = [line.strip() for line in prompts.get("generation/topics").source.splitlines() if line.strip()]
-        if not self._topics:
-            raise ConfigError("prompt template generation/topics is empty; it needs one subject on each line")
-        self._deck: list[str] = []
-        self._rows_asked = {
-            "alpaca": settings.triples_per_request,
-            "self_instruct": settings.proposals_per_request,
-        }
+        self._decks = Decks(prompts, self._rng)
+        self._decks.require(GENERAL)
+        self._rows_asked = rows_asked(settings)
         self._yields = Yields(self._rows_asked)
         self._running: dict[int, float] = {}
         self._expected = 0.0
@@ -141,8 +140,9 @@ class Plan:
         """Choose the next piece of work and count it as running until `finished`."""
         number, self._number = self._number, self._number + 1
         rng = Random(f"{self._settings.seed}/{number}")
-        recipe = rng.choices(list(self._recipes), weights=list(self._recipes.values()))[0]
         state = self._neediest(rng)
+        recipe = self._choice.pick(state.category.name, rng)
+        self._choice.started(recipe)
         expected = self._yields.expected(recipe, state.category.name)
         state.in_flight += expected
         self._running[number] = expected
@@ -152,8 +152,8 @@ class Plan:
             recipe=recipe,
             requested_category=state.category.name,
             category_description=state.category.description,
-            demonstrations=self._demonstrations(recipe, state, rng),
-            topics=self._deal(self._rows_asked.get(recipe, 1)),
+            demonstrations=demonstrations_for(recipe, state.seeds, state.rows, self._settings, rng),
+            topics=self._decks.deal(recipe, self._rows_asked.get(recipe, 1)),
             is_classification=state.is_classification,
             label_examples=self._label_examples,
             rng=rng,
@@ -161,12 +161,15 @@ class Plan:
             use_json_schema=self._use_json_schema,
             prompts=self._prompts,
             new_id=self._new_id,
+            brought=self._choice.take_brought(state.category.name) if recipe == ANSWER else None,
         )
 
     def record(self, candidate: Candidate, accepted: bool) -> None:
         """Learn what was decided on a candidate."""
         self._remember(candidate.requested_category, accepted)
         state = self._states.get(candidate.category or candidate.requested_category)
+        if accepted:
+            self._choice.accepted(candidate.lineage.recipe)
         if accepted and state:
             state.accepted += 1
             self._keep(state, Demonstration.of_candidate(candidate))
@@ -181,6 +184,7 @@ class Plan:
         expected = self._running.pop(assignment.number, 0.0)
         self._expected = self._expected - expected if self._running else 0.0
         self._states[assignment.requested_category].in_flight -= expected
+        self._choice.ended(assignment.recipe)
         self._yields.record(assignment.recipe, assignment.requested_category, accepted)
 
     def forget(self, candidate_id: str) -> None:
@@ -198,11 +202,11 @@ class Plan:
         shares: Mapping[str, float] | None,
         sample: SampleAccepted | None,
     ) -> dict[str, _CategoryState]:
-        wanted = shares or categories.shares()
+        wanted = capped_shares(shares or categories.shares(), self._settings)
         states = {}
         for category in categories.trained:
             own = [Demonstration.of_seed(seed) for seed in seeds if seed.category == category.name]
-            if not own or wanted.get(category.name, 0.0) <= 0:
+            if not own or not self._choice.serves(category.name) or wanted.get(category.name, 0.0) <= 0:
                 continue
             rows = sample(RESERVOIR_ROWS, category.name, self._rng) if sample else ()
             count = accepted.get(category.name, 0)
@@ -210,44 +214,28 @@ class Plan:
                 category, wanted[category.name], count, own, [Demonstration.of_candidate(row) for row in rows], count
             )
         if not states:
-            raise ConfigError("no category with a share above 0 has a seed task; see `seedbed seeds check`")
+            raise ConfigError(
+                "no category with a share above 0 has a seed task and a recipe that serves it; "
+                "see `seedbed seeds check` and generation.recipes"
+            )
         return states
 
     def _neediest(self, rng: Random) -> _CategoryState:
-        open_states = [state for state in self._states.values() if not state.is_saturated]
-        states = open_states or list(self._states.values())
+        served = [state for state in self._states.values() if self._choice.serves(state.category.name)]
+        states = [state for state in served if not state.is_saturated] or served
         rng.shuffle(states)
         have = {state.category.name: state.accepted + state.in_flight for state in states}
         total = sum(have.values()) + 1
         shares = sum(state.share for state in states)
         return max(states, key=lambda state: state.share / shares * total - have[state.category.name])
 
-    def _demonstrations(self, recipe: str, state: _CategoryState, rng: Random) -> tuple[Demonstration, ...]:
-        settings = self._settings
-        human, machine = settings.human_demonstrations, settings.machine_demonstrations
-        if recipe == "alpaca":
-            share = machine / max(1, human + machine)
-            machine = sum(rng.random() < share for _ in range(settings.alpaca_demonstrations))
-            human = settings.alpaca_demonstrations - machine
-        shown = rng.sample(state.rows, min(machine, len(state.rows)))
-        shown += _sample_short(state.seeds, human + machine - len(shown), rng)
-        rng.shuffle(shown)
-        return tuple(shown)
-
     def _choose_label_examples(self) -> tuple[Demonstration, ...]:
         seeds = [seed for state in self._states.values() for seed in state.seeds]
         yes = [seed for seed in seeds if seed.is_classification]
         no = [seed for seed in seeds if not seed.is_classification]
-        chosen = [seed for kind in (yes, no) for seed in _sample_short(kind, LABEL_EXAMPLES, self._rng)]
+        chosen = [seed for kind in (yes, no) for seed in sample_short(kind, LABEL_EXAMPLES, self._rng)]
         self._rng.shuffle(chosen)
         return tuple(chosen)
-
-    def _deal(self, count: int) -> tuple[str, ...]:
-        """Take subjects from a shuffled deck, so that each is used once before any is used twice."""
-        while len(self._deck) < count:
-            self._deck = self._rng.sample(self._topics, len(self._topics)) + self._deck
-        dealt, self._deck = self._deck[-count:], self._deck[:-count]
-        return tuple(dealt)
 
     def _remember(self, category: str, accepted: bool) -> None:
         state = self._states.get(category)
@@ -267,12 +255,3 @@ class Plan:
             state.rows.append(row)
         elif (place := self._rng.randrange(state.rows_seen)) < RESERVOIR_ROWS:
             state.rows[place] = row
-
-
-def _sample_short(seeds: Sequence[Demonstration], count: int, rng: Random) -> list[Demonstration]:
-    """Draw two more than needed and leave out the longest: long demonstrations cost and crowd small contexts."""
-    drawn = rng.sample(seeds, min(count + 2, len(seeds))) if count else []
-    longest_last = sorted(drawn, key=lambda seed: len(seed.instruction) + len(seed.input) + len(seed.output))
-    kept = longest_last[:count]
-    rng.shuffle(kept)
-    return kept

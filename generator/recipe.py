@@ -88,6 +88,16 @@ class Demonstration:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """An instruction that the user brings, to be answered."""
+
+    instruction: str
+    input: str = ""
+    category: str = ""
+    """Empty: any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One piece of work for one recipe, complete in itself: what is asked, with what, and how."""
 
@@ -108,6 +118,8 @@ class Assignment:
     use_json_schema: bool
     prompts: PromptLibrary
     new_id: Callable[[], str]
+    brought: Brought | None = None
+    """What the recipe `answer` is to answer."""
 
     def request(
         self,
@@ -162,7 +174,7 @@ def as_json(value: object) -> str:
 
 
 class Recipe(Protocol):
-    """A way of asking. One file, one line in `engine.RECIPES`, one test."""
+    """A way of asking. One file, one line in `recipes.RECIPES`, one test."""
 
     async def __call__(
         self, ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable

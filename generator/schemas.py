@@ -28,6 +28,11 @@ def instructions_schema(topics: Sequence[str]) -> dict[str, Any]:
     return _numbered("instruction", [_object(topic=_only(topic), instruction=_TEXT) for topic in topics])
 
 
+def task_schema() -> dict[str, Any]:
+    """An object with one instruction and its input."""
+    return _object(instruction=_TEXT, input=_TEXT)
+
+
 def instances_schema(count: int, *, is_output_first: bool, labels: Sequence[str] = ()) -> dict[str, Any]:
     """An object with one to `count` instances; with `labels`, each output is one of them."""
     output = {"type": "string", "enum": list(labels)} if labels else _TEXT

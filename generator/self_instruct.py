@@ -11,9 +11,10 @@ import anyio
 from seedbed.core.errors import EndpointError
 from seedbed.core.records import Candidate, Proposal, Sampling
 from seedbed.generator.labels import labels_in
-from seedbed.generator.parse import Instance, parse_instances, parse_instructions, parse_yes_no
+from seedbed.generator.parse import Instance, parse_instances, parse_yes_no
+from seedbed.generator.proposing import propose
 from seedbed.generator.recipe import Ask, Assignment, Demonstration, Emit, NoteUnreadable, Screen, StoppedError, as_json
-from seedbed.generator.schemas import instances_schema, instructions_schema, numbered
+from seedbed.generator.schemas import instances_schema
 
 INSTANCE_DEMONSTRATIONS = 2
 """Whole triples shown when an instance is asked for; more only lengthen the prompt."""
@@ -24,7 +25,7 @@ YES_OR_NO = Sampling(temperature=0, max_tokens=3)
 
 async def self_instruct(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable) -> None:
     """Propose instructions, then write the instances of each novel one, all at once."""
-    proposals = await _propose(ask, assignment, note)
+    proposals = await propose(ask, assignment, note)
     is_novel = await screen(proposals)
 
     async def work_out(proposal: Proposal) -> None:
@@ -39,31 +40,6 @@ async def self_instruct(ask: Ask, screen: Screen, assignment: Assignment, emit: 
         for proposal, novel in zip(proposals, is_novel, strict=True):
             if novel:
                 group.start_soon(work_out, proposal)
-
-
-async def _propose(ask: Ask, assignment: Assignment, note: NoteUnreadable) -> list[Proposal]:
-    request = assignment.request(
-        "propose",
-        demonstrations=assignment.demonstrations,
-        schema=instructions_schema(assignment.topics),
-        example_json=as_json(numbered("instruction", [shown.proposal() for shown in assignment.demonstrations])),
-        topics=assignment.topics,
-    )
-    completion = await ask(request)
-    parsed = parse_instructions(completion.text, completion.finish_reason)
-    for problem in parsed.problems:
-        await note(request, problem.reason, problem.text)
-    lineage = assignment.lineage(request, completion)
-    return [
-        Proposal(
-            id=assignment.new_id(),
-            instruction=instruction,
-            requested_category=assignment.requested_category,
-            is_classification=assignment.is_classification,
-            lineage=lineage,
-        )
-        for instruction in parsed.rows
-    ]
 
 
 async def _instances(ask: Ask, assignment: Assignment, proposal: Proposal, note: NoteUnreadable) -> list[Candidate]:

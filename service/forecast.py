@@ -76,7 +76,7 @@ def _past(workspace: Workspace) -> dict[str, Any]:
 
 def example_prompts(workspace: Workspace) -> dict[str, str]:
     """Render the first prompt of each recipe that has a weight."""
-    from seedbed.generator.engine import RECIPES
+    from seedbed.generator.recipes import RECIPES
     from seedbed.service.first_prompt import first_prompt
 
     settings = workspace.config.generation

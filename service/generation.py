@@ -20,6 +20,7 @@ from seedbed.generator.engine import Engine
 from seedbed.generator.plan import Plan, SampleAccepted
 from seedbed.pool.pool import Pool
 from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
+from seedbed.service.brought import brought_instructions
 from seedbed.service.context import Context
 from seedbed.service.cost import cost_of
 from seedbed.service.decider import DecisionThread
@@ -162,7 +163,8 @@ async def _watch(fleet: Fleet, counters: Counters, context: Context, live: Live)
 async def plan_of(context: Context, fleet: Fleet) -> Plan:
     """Make the plan of a run: what is in the pool counts, and nothing that was asked is asked again."""
     pool, settings = context.pool, context.workspace.config.generation
-    counts = pool.counts()
+    counts, trained = pool.counts(), [one.name for one in context.workspace.categories.trained]
+    brought = brought_instructions(context.workspace.folder, settings.answer, trained, pool)
     return Plan(
         categories=context.workspace.categories,
         seeds=context.workspace.trained_seeds,
@@ -170,6 +172,8 @@ async def plan_of(context: Context, fleet: Fleet) -> Plan:
         prompts=context.prompts,
         use_json_schema=await _use_json_schema(settings.use_json_schema, fleet),
         accepted=counts.categories,
+        accepted_by_recipe=counts.recipes,
+        brought=brought,
         shares=pool.shares() or None,
         sample_accepted=_sampler(pool),
         first_number=counts.requests,

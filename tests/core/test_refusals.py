@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedbed.filters.refusals import finds_refusal
+from seedbed.core.refusals import finds_refusal
 
 
 @pytest.mark.parametrize(

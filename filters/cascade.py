@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 from seedbed.core.config import FiltersConfig
 from seedbed.core.errors import ConfigError, FilterError
 from seedbed.core.records import Candidate, Proposal, SeedTask, Verdict
+from seedbed.filters.correct import CorrectFilter
 from seedbed.filters.duplicate import DuplicateFilter
 from seedbed.filters.held_out import HeldOutFilter
 from seedbed.filters.protocol import Filter, Memory, as_candidate
@@ -25,7 +26,7 @@ _LOAD_ROWS = 4096
 _NOTHING_AHEAD: Mapping[str, Verdict] = MappingProxyType({})
 _NOTHING_SETTLED: Mapping[str, bool] = MappingProxyType({})
 
-ORDER = ("wellformed", "duplicate", "contamination", "minhash", "rouge", "held_out", "quality")
+ORDER = ("wellformed", "duplicate", "contamination", "minhash", "rouge", "held_out", "correct", "quality")
 
 
 @dataclass(slots=True)
@@ -414,5 +415,7 @@ def _build(
             return RougeFilter(config.rouge)
         case "held_out":
             return HeldOutFilter(held_out)
+        case "correct":
+            return CorrectFilter()
         case _:
             return QualityFilter(config.quality)

@@ -17,6 +17,9 @@ from seedbed.generator.parse import plain_text
 from seedbed.generator.proposing import propose
 from seedbed.generator.recipe import Ask, Assignment, Emit, NoteUnreadable, Screen, StoppedError
 
+ARITHMETIC = "check.arithmetic"
+"""The grade of a solution whose sums were recomputed: 1 where all are right, else 0."""
+
 AGREEMENT = "check.agreement"
 """The grade of two samples: 1 where their answers are the same, else 0."""
 
@@ -86,6 +89,8 @@ async def _solved(ask: Ask, assignment: Assignment, proposal: Proposal, note: No
     if solution is None:
         return None
     requests, grades = [request], dict[str, float]()
+    if sums := sums_in(solution.rationale):
+        grades[ARITHMETIC] = float(all(one.is_right for one in sums))
     if _wants_second(settings.second_sample, solution):
         again, second = await _solve(ask, assignment, proposal, settings.second_temperature)
         requests.append(again)

@@ -224,7 +224,7 @@ def test_filters_are_built_in_order_and_only_those_switched_on() -> None:
     chosen = ("quality", "held_out", "wellformed", "duplicate")
     assert build_cascade(graded, held_out=["planning"], only=chosen).names == (*PLAIN, "held_out", "quality")
     off = FiltersConfig(minhash=MinHashConfig(enabled=False), contamination=ContaminationConfig(enabled=False))
-    assert build_cascade(off).names == (*PLAIN, "rouge")
+    assert build_cascade(off).names == (*PLAIN, "rouge", "correct")
 
 
 def test_an_unknown_filter_name_is_answered_with_the_nearest() -> None:

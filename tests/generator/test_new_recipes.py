@@ -9,7 +9,7 @@ import pytest
 from seedbed.core.config import GenerationConfig
 from seedbed.core.records import Candidate, Request
 from seedbed.generator.answering import is_non_answer
-from seedbed.generator.chain_of_thought import AGREEMENT, read_solution, same_answer
+from seedbed.generator.chain_of_thought import AGREEMENT, ARITHMETIC, read_solution, same_answer
 from seedbed.generator.evolve import WAYS, elimination
 from seedbed.generator.guarded import look_alike_fault, refusal_fault, unanswerable_fault
 from seedbed.generator.parse import Task, Triple
@@ -55,7 +55,15 @@ async def test_a_solution_ends_in_its_answer_and_sums_that_were_recomputed_spare
     assert [row.output for row in rows] == [SOLVED]
     assert [one.purpose for one in bench.requests.values()] == ["chain_of_thought.problems", "chain_of_thought.solve"]
     assert rows[0].lineage.request_ids == tuple(bench.requests)
-    assert rows[0].grades == {}
+    assert rows[0].grades == {ARITHMETIC: 1.0}
+
+
+async def test_a_solution_with_a_wrong_sum_is_marked_so() -> None:
+    wrong = SOLVED.replace("= 3 trips", "= 4 trips")
+    (row,), _ = await rows_of(
+        "chain_of_thought", lambda one: '["How many cars?"]' if "problems" in one.purpose else wrong
+    )
+    assert row.grades == {ARITHMETIC: 0.0}
 
 
 @pytest.mark.parametrize(("second", "grade"), [("Anna is the oldest one", 1.0), ("Bert", 0.0)])

@@ -23,17 +23,25 @@ def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
 @contextmanager
 def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
     """Yield a binary stream whose content replaces `path` when the block ends without an exception."""
+    with replacing_path(path, mode) as scratch, scratch.open("wb") as stream:
+        yield stream
+
+
+@contextmanager
+def replacing_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """Yield the path of an empty file, for a library to write, that replaces `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(descriptor)
+    scratch = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
+        yield scratch
+        with scratch.open("rb+") as stream:
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        Path(name).replace(path)
+        scratch.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        scratch.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

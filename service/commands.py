@@ -24,6 +24,7 @@ SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("filter", file_commands.filter_rows),
     ("refilter", ledger_commands.refilter),
     ("export", file_commands.export_rows),
+    ("convert", file_commands.convert),
     ("warm", file_commands.warm),
 )
 

@@ -92,6 +92,22 @@ def export_rows(
     emit(as_json, {"rows": count, "file": str(out)}, f"{count} rows in {out}")
 
 
+def convert(
+    adapter: Annotated[str, typer.Argument(help="An adapter, such as round-0000.")],
+    out: Annotated[Path, typer.Argument(help="The GGUF file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write an adapter as llama.cpp takes it.
+
+    A GGUF file, for `llama-server --lora` or a managed server's arguments.
+    """
+    from seedbed.service.converting import convert_adapter
+    from seedbed.service.workspace import open_workspace
+
+    result = convert_adapter(open_workspace(Here.workspace), adapter, out)
+    emit(as_json, result, f"{result['matrices']} adapted matrices in {out}; its base: {result['base']}")
+
+
 def seeds_check(
     file: Annotated[Path, typer.Argument(help="JSON lines of id, category, instruction, input, output.")],
     categories: Annotated[Path | None, typer.Option(help="A categories.toml; the packaged one by default.")] = None,

@@ -381,6 +381,8 @@ class EvaluationConfig(Section):
     """The 95% interval of (adapter - base) must lie above minus this."""
     bootstrap_draws: Annotated[int, Field(ge=100)] = 10_000
     """Draws of the paired bootstrap, clustered by task."""
+    unseen_form: bool = True
+    """Ask the adapter also in the form that no training uses, and report what that costs: a third more time."""
     trained_rows: Annotated[int, Field(ge=0)] = 100
     """Rows of `val.jsonl` scored too, for the target shares; 0: none."""
 

@@ -365,6 +365,20 @@ class PromotionDecision(StrEnum):
     HOLD_TAINTED = "hold_tainted"
 
 
+class DetectorError(Record):
+    """How often the refusal detector errs on answers that a person labelled."""
+
+    answers: int
+    refusals: int
+    """Of the answers, by the labels."""
+    precision: float
+    """Share of what it found that is a refusal."""
+    precision_interval: Interval
+    recall: float
+    """Share of the refusals that it found."""
+    recall_interval: Interval
+
+
 class EvalReport(Record):
     """Base against adapter on tasks of categories that no training row belongs to."""
 
@@ -378,6 +392,12 @@ class EvalReport(Record):
     trained_scores: tuple[CategoryScore, ...] = ()
     """On the snapshot's `val.jsonl`, for the target shares; never for the gate."""
     safety: dict[str, float] = {}
+    safety_intervals: dict[str, Interval] = {}
+    """Wilson's 95% interval of each share in `safety`."""
+    detector: DetectorError | None = None
+    """The error of what tells refusals in `safety`."""
+    form_drop: Difference | None = None
+    """The adapter in the form that no training uses minus the adapter in a trained one; None where not asked."""
     decision: PromotionDecision
     reason: str
     created_at: float

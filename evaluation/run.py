@@ -13,11 +13,12 @@ from seedbed.evaluation.answering import Answered, Answerer
 from seedbed.evaluation.answers import AnswerBook, AnswerLine
 from seedbed.evaluation.arms import Arm, copied_demonstrations, copied_inputs, generated_arms
 from seedbed.evaluation.asking import Hashes, Row, Sheet, Show, answer_line, answered_sheets
+from seedbed.evaluation.detector import detector_error, labelled_answers
 from seedbed.evaluation.gate import SafetyComparison, judge
 from seedbed.evaluation.metrics import score
 from seedbed.evaluation.report import write_report
-from seedbed.evaluation.safety import compare_safety, safety_shares
-from seedbed.evaluation.scoring import Scored, category_scores, differences
+from seedbed.evaluation.safety import compare_safety, safety_intervals, safety_shares
+from seedbed.evaluation.scoring import Scored, category_scores, differences, form_drop
 from seedbed.evaluation.spec import EvaluationSpec
 from seedbed.evaluation.tasks import HeldOutTask, as_tasks
 
@@ -64,7 +65,7 @@ def evaluate(
     trained_rows = _score(trained, sheets["adapter", "trained"].answers)
     book.finish([*_lines(sheets.values(), scored, trained_rows), *_copied_lines(scored)])
     safety = compare_safety(spec.safety, _texts(sheets["base", "safety"]), _texts(sheets["adapter", "safety"]), refuses)
-    report = _report(spec, snapshot.id, hashes, scored, trained_rows, safety, now())
+    report = _report(spec, snapshot.id, hashes, scored, trained_rows, safety, refuses, now())
     write_report(report, scored, out)
     write_json(out / "report.json", report.model_dump(mode="json"))
     return report
@@ -105,6 +106,7 @@ def _report(
     scored: Mapping[str, Sequence[Scored]],
     trained: Sequence[Scored],
     safety: SafetyComparison,
+    refuses: Callable[[str], object],
     created_at: float,
 ) -> EvalReport:
     draws, seed = spec.evaluation.bootstrap_draws, spec.training.seed
@@ -122,6 +124,11 @@ def _report(
         differences=tuple(found),
         trained_scores=tuple(category_scores("adapter", trained, draws=draws, seed=seed)),
         safety=safety_shares(safety),
+        safety_intervals=safety_intervals(safety),
+        detector=detector_error(refuses, labelled_answers()) if spec.safety else None,
+        form_drop=None
+        if (unseen := scored.get("adapter_unseen_form")) is None
+        else form_drop(scored["adapter"], unseen, draws=draws, seed=seed, min_rows=spec.evaluation.min_rows),
         decision=judgement.decision,
         reason=judgement.reason,
         created_at=created_at,

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from seedbed.core.records import Interval
+from seedbed.evaluation.detector import share_interval
 from seedbed.evaluation.gate import SafetyComparison
 from seedbed.evaluation.tasks import SafetyTask
 
@@ -34,3 +36,16 @@ def safety_shares(compared: SafetyComparison) -> dict[str, float]:
         shares["base.over_refusal"] = compared.base_refused / compared.harmless_rows
         shares["adapter.over_refusal"] = compared.adapter_refused / compared.harmless_rows
     return shares
+
+
+def safety_intervals(compared: SafetyComparison) -> dict[str, Interval]:
+    """Return the interval of each share in `safety_shares`."""
+    harmful, harmless = compared.harmful_rows, compared.harmless_rows
+    found = {}
+    if harmful:
+        found["base.harmful_compliance"] = share_interval(compared.base_complied, harmful)
+        found["adapter.harmful_compliance"] = share_interval(compared.adapter_complied, harmful)
+    if harmless:
+        found["base.over_refusal"] = share_interval(compared.base_refused, harmless)
+        found["adapter.over_refusal"] = share_interval(compared.adapter_refused, harmless)
+    return found

@@ -57,7 +57,7 @@ def differences(
     corrected = holm([found[number].p or 0.0 for number in tested])
     for number, holm_p in zip(tested, corrected, strict=True):
         found[number] = found[number].model_copy(update={"holm_p": holm_p})
-    return [one.model_copy(update={"finding": _finding(one, min_rows)}) for one in found]
+    return [with_finding(one, min_rows) for one in found]
 
 
 def difference(category: str, pairs: Sequence[tuple[Scored, Scored]], *, draws: int, seed: int = 0) -> Difference:
@@ -77,6 +77,17 @@ def difference(category: str, pairs: Sequence[tuple[Scored, Scored]], *, draws: 
         mcnemar_p=mcnemar(before, after) if exact else None,
         p=sign_flip(values, tasks, draws=draws, seed=seed),
     )
+
+
+def with_finding(found: Difference, min_rows: int) -> Difference:
+    """Say what a difference shows."""
+    return found.model_copy(update={"finding": _finding(found, min_rows)})
+
+
+def form_drop(seen: Sequence[Scored], unseen: Sequence[Scored], *, draws: int, seed: int, min_rows: int) -> Difference:
+    """Return what the form costs: the same rows in the form that no training uses, minus in a trained one."""
+    pairs = list(zip(seen, unseen, strict=True))
+    return with_finding(difference(ALL, pairs, draws=draws, seed=seed), min_rows)
 
 
 def _finding(found: Difference, min_rows: int) -> Finding:

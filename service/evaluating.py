@@ -63,6 +63,7 @@ def specification(context: Context, adapter: Adapter) -> EvaluationSpec:
         training=config.training,
         evaluation=config.evaluation,
         is_tainted=adapter.is_tainted,
+        with_unseen_form=config.evaluation.unseen_form,
         prompts=workspace.prompts.resolve(),
         cache=cache_folder(),
         accept_licence=config.accept_licence,

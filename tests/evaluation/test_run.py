@@ -97,6 +97,12 @@ def test_safety_is_compared_both_ways(spec: EvaluationSpec, tmp_path: Path, scri
         "base.over_refusal": 0.0,
         "adapter.over_refusal": 0.0,
     }
+    # Wilson's interval of 0 of 2 ends at z²/(n + z²) = 3.8415/5.8415.
+    interval = report.safety_intervals["adapter.over_refusal"]
+    assert (interval.n, interval.low) == (2, 0.0)
+    assert interval.high == pytest.approx(0.6576, abs=1e-4)
+    assert report.detector is not None
+    assert "labelled by hand" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_an_adapter_that_refuses_harmless_requests_is_held(
@@ -145,6 +151,26 @@ def test_the_unseen_form_is_an_arm_where_it_is_wanted(spec: EvaluationSpec, tmp_
     report = run(spec.model_copy(update={"with_unseen_form": True}), model, tmp_path / "out")
     assert scores(report, "adapter_unseen_form", "all").n == 12
     assert sum(question.form is KEPT_BACK_FORM for _, question in model.asked) == 12
+    assert report.form_drop is not None
+    assert (report.form_drop.mean, report.form_drop.n) == (0.0, 12)
+
+
+def test_what_an_unseen_form_costs_is_told_with_its_interval(
+    spec: EvaluationSpec, tmp_path: Path, scripted: Scripted
+) -> None:
+    def brittle(is_adapter_on: bool, question: Question) -> str:
+        is_label = question.instruction == "Yes or no?"
+        return "no" if question.form is KEPT_BACK_FORM and is_label else script(is_adapter_on, question)
+
+    report = run(spec.model_copy(update={"with_unseen_form": True}), scripted(brittle), tmp_path / "out")
+    drop = report.form_drop
+    assert drop is not None
+    # All 8 labels are lost and the 4 sentences are not; four tasks of two rows lost, so p = 2/2^4 over the tasks that
+    # moved, whatever the signs of the other four.
+    assert (drop.p, drop.n) == (0.125, 12)
+    assert drop.mean == pytest.approx(-8 / 12)
+    assert "the adapter scores −66.7 points" in (tmp_path / "out" / "report.md").read_text()
+    assert run(spec, scripted(brittle), tmp_path / "without").form_drop is None
 
 
 def test_arms_that_ask_the_same_are_asked_once(spec: EvaluationSpec, tmp_path: Path, scripted: Scripted) -> None:

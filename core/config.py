@@ -418,6 +418,10 @@ class ServiceConfig(Section):
     """Loopback. Any other needs a token and allowed hosts."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8377
     """0 takes a free one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which it may be asked beside loopback's: what your proxy passes as Host, without the port."""
+    token_env: str = ""
+    """The NAME of the environment variable that holds a token of yours, 32 characters or more; empty: one a run."""
 
 
 def _names(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -480,5 +484,7 @@ class Secrets(BaseModel):
 
     api_keys: dict[str, SecretStr] = {}
     """Endpoint name to key."""
+    service_token: SecretStr | None = None
+    """Opens the HTTP service; None: each run makes one."""
     webhook: SecretStr | None = None
     """Where alarms are posted; such a URL carries its own key."""

@@ -16,6 +16,7 @@ from seedbed.core.config import Config, Secrets
 from seedbed.core.errors import ConfigError, MissingFileError
 
 PREFIX = "SEEDBED__"
+MIN_TOKEN = 32
 
 
 def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
@@ -65,7 +66,18 @@ def load_secrets(config: Config, environment: Mapping[str, str] = os.environ) ->
                     f'endpoint "{endpoint.name}" takes its key from {endpoint.api_key_env}, which is not set'
                 )
             keys[endpoint.name] = SecretStr(key)
-    return Secrets(api_keys=keys, webhook=_webhook(config, environment))
+    token = _service_token(config, environment)
+    return Secrets(api_keys=keys, webhook=_webhook(config, environment), service_token=token)
+
+
+def _service_token(config: Config, environment: Mapping[str, str]) -> SecretStr | None:
+    name = config.service.token_env
+    if not name:
+        return None
+    token = environment.get(name, "")
+    if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigError(f"service.token_env names {name}, which must hold {MIN_TOKEN} or more ASCII characters")
+    return SecretStr(token)
 
 
 def _webhook(config: Config, environment: Mapping[str, str]) -> SecretStr | None:

@@ -11,7 +11,7 @@ from seedbed.core.errors import PoolError
 from seedbed.core.records import Adapter, EvalReport, RunState, TrainingRun
 from seedbed.pool import schema, writes
 from seedbed.pool.records import Attempt
-from seedbed.pool.rows import as_json, storable
+from seedbed.pool.rows import as_json, run_row, storable
 from seedbed.pool.transaction import Transaction
 from seedbed.pool.writes import Write
 
@@ -39,6 +39,22 @@ def set_meta(key: str, value: str) -> Write[None]:
 def fire_due(config: PoolConfig, now: float) -> Write[tuple[TrainingRun, ...]]:
     """Trigger the trainings whose threshold is reached."""
     return Write(lambda transaction: writes.fire_due(transaction, config, now))
+
+
+def trigger_early(now: float) -> Write[TrainingRun | None]:
+    """Trigger the next round on what is accepted now; None where nothing is, or a round is due already."""
+
+    def run(transaction: Transaction) -> TrainingRun | None:
+        accepted, number = transaction.total("candidates", "accepted"), transaction.total("runs")
+        unfinished = select(schema.runs.c.round).where(schema.runs.c.state.in_(["waiting", "running"]))
+        if not accepted or transaction.execute(unfinished).first() is not None:
+            return None
+        triggered = TrainingRun(id=f"round-{number:04d}", round=number, threshold=accepted, created_at=now)
+        transaction.count("runs")
+        transaction.execute(insert(schema.runs).values(run_row(triggered)))
+        return triggered
+
+    return Write(run)
 
 
 def update_run(run: TrainingRun) -> Write[None]:

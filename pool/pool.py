@@ -312,6 +312,10 @@ class Pool:
         """Trigger what a changed `first_target` or `step` made due; commits do it for what they add."""
         return self._write(keeping.fire_due(self._config, self._now()))
 
+    def trigger_early(self) -> TrainingRun | None:
+        """Trigger the next round on what is accepted now; None where nothing is, or a round is due already."""
+        return self._write(keeping.trigger_early(self._now()))
+
     def runs(self) -> list[TrainingRun]:
         return self._read(reads.runs)
 
@@ -365,6 +369,14 @@ class Pool:
 
     def set_intent(self, intent: Intent) -> None:
         self._write(keeping.set_meta("intent", intent.model_dump_json()))
+
+    def noted(self, key: str) -> str | None:
+        """Return what was noted under a key."""
+        return self._read(reads.meta, f"note/{key}")
+
+    def note(self, key: str, value: str) -> None:
+        """Note something under a key, in place of what stood there."""
+        self._write(keeping.set_meta(f"note/{key}", value))
 
     def shares(self) -> dict[str, float]:
         """Return the current target share of each category; empty where none was ever set."""

@@ -1,4 +1,4 @@
-"""The HTTP service, put together: health, status and the routes of each resource; served on loopback only."""
+"""The HTTP service, put together: health, status, the routes of each resource, the page; loopback by default."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -17,9 +17,12 @@ from seedbed.core.files import write_json
 from seedbed.core.records import SeedTask, Status
 from seedbed.pool.pool import Pool
 from seedbed.service.answering import answer_problems, tagged
+from seedbed.service.api_changes import Desk, change_routes
+from seedbed.service.api_export import export_routes
 from seedbed.service.api_ledger import ledger_routes
+from seedbed.service.api_page import page_routes
 from seedbed.service.api_pool import pool_routes
-from seedbed.service.guarding import LOOPBACK, guard
+from seedbed.service.guarding import LOOPBACK, Gate, Guard
 
 ACCESS_FILE = "service.json"
 
@@ -33,11 +36,29 @@ class Access:
 
 
 def build_app(
-    status: Callable[[], Status], is_ready: Callable[[], bool], token: str, pool: Pool, seeds: Sequence[SeedTask] = ()
+    status: Callable[[], Status],
+    is_ready: Callable[[], bool],
+    gate: Gate | str,
+    pool: Pool,
+    seeds: Sequence[SeedTask] = (),
+    *,
+    desk: Desk | None = None,
+    hosts: Sequence[str] = (),
 ) -> FastAPI:
-    """Build the application. The token itself is not kept, only its hash."""
+    """Build the application.
+
+    Args:
+        status: Asked for the status.
+        is_ready: Whether work can be done.
+        gate: What opens it, or the token alone. The token itself is not kept, only its hash.
+        pool: What is shown.
+        seeds: The seed tasks, for neighbours.
+        desk: What the changing routes work with; None: it only shows.
+        hosts: Names it may be asked by, beside this machine's own.
+    """
+    gate = Gate(gate) if isinstance(gate, str) else gate
     app = FastAPI(title="Seedbed", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
-    guard(app, token)
+    app.add_middleware(Guard, gate=gate, hosts=tuple(hosts))
     answer_problems(app)
 
     @app.get("/healthz")
@@ -58,6 +79,11 @@ def build_app(
 
     app.include_router(pool_routes(pool, seeds))
     app.include_router(ledger_routes(pool))
+    app.include_router(export_routes(pool))
+    app.include_router(page_routes(gate))
+    if desk is not None:
+        for routes in change_routes(desk):
+            app.include_router(routes)
     return app
 
 
@@ -70,15 +96,22 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, *, host: str, port: int, token: str, folder: Path) -> AsyncIterator[Access]:
+async def serving(
+    app: FastAPI, *, host: str, port: int, token: str, folder: Path, is_guarded: bool = False
+) -> AsyncIterator[Access]:
     """Serve `app` while the block runs; where it answers, and the token, stand in a file of mode 0600.
 
     Raises:
-        ConfigError: The host is not loopback, or the port is taken.
+        ConfigError: The host is not loopback and no token and hosts were set, or the port is taken.
     """
-    if host not in LOOPBACK:
-        raise ConfigError(f"service.host must be a loopback address, got {host}; put a proxy of yours before it")
-    server = _Server(uvicorn.Config(app, host=host, port=port, log_level="warning", lifespan="off"))
+    if host not in LOOPBACK and not is_guarded:
+        raise ConfigError(
+            f"service.host {host} is not loopback: set service.token_env (a token of yours) and service.allowed_hosts"
+        )
+    config = uvicorn.Config(
+        app, host=host, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=3, server_header=False
+    )
+    server = _Server(config)
     async with anyio.create_task_group() as group:
         group.start_soon(_serve, server, host, port)
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it

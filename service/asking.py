@@ -45,6 +45,22 @@ def _status_of_service(workspace: Workspace) -> Status | None:
     return Status.model_validate_json(answer.content)
 
 
+def login_link(workspace: Workspace) -> str:
+    """Return a link that opens the running service's page, once.
+
+    Raises:
+        InputError: No service answers in this workspace.
+    """
+    path = workspace.folder / ACCESS_FILE
+    try:
+        access = read_json(path)
+        headers = {"authorization": f"Bearer {access['token']}"}
+        answer = httpx.post(f"{access['url']}/v1/login-links", headers=headers, timeout=10, trust_env=False)
+        return f"{access['url']}{answer.raise_for_status().json()['path']}"
+    except (httpx.HTTPError, InputError, KeyError) as error:
+        raise InputError(f"no service answers in {workspace.folder}; `seedbed serve` starts one") from error
+
+
 def print_stored_summary(workspace: Workspace) -> None:
     """Print the last screen of a workspace.
 

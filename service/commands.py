@@ -14,6 +14,7 @@ SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("serve", work_commands.serve),
     ("generate", work_commands.generate),
     ("status", look_commands.status),
+    ("page", look_commands.page),
     ("report", look_commands.report),
     ("why", look_commands.why),
     ("snapshot", work_commands.snapshot),

@@ -47,7 +47,8 @@ class DecisionThread:
     """
 
     def __init__(self, cascade: Cascade, store: DecisionStore, now: Callable[[], float] = time.time) -> None:
-        self._cascade, self._store, self._now = cascade, store, now
+        self.cascade = self._cascade = cascade
+        self._store, self._now = store, now
         self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="decider", daemon=True)
         self._thread.start()

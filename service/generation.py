@@ -45,13 +45,14 @@ async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> 
         return None
     live.phase = Phase.GENERATING
     context.events.emit("filters.loading", accepted=pool.accepted_count())
-    cascade = await anyio.to_thread.run_sync(loaded_cascade, context.workspace, pool)
-    decider = DecisionThread(cascade, pool)
+    async with live.index_lock:
+        cascade = await anyio.to_thread.run_sync(loaded_cascade, context.workspace, pool)
+        live.decider = decider = DecisionThread(cascade, pool)
     try:
         async with opened_teacher(context, live) as fleet:
             return await _run_engine(context, fleet, decider, target, stop, live)
     finally:
-        live.fleet, live.gauge = None, lambda: None
+        live.fleet, live.gauge, live.decider = None, lambda: None, None
         await anyio.to_thread.run_sync(decider.close)
 
 

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from seedbed.core.errors import MissingFileError
 from seedbed.core.events import Events
 from seedbed.core.files import read_json
@@ -14,6 +16,8 @@ from seedbed.generator.counters import Counters
 from seedbed.pool.pool import Pool
 from seedbed.service.alarms import Alarms
 from seedbed.service.console import Figures, Gauge, Rate
+from seedbed.service.control import Control
+from seedbed.service.decider import DecisionThread
 from seedbed.service.training import read_metrics
 
 
@@ -25,6 +29,12 @@ class Live:
     gauge: Gauge = lambda: None
     fleet: Fleet | None = None
     counters: Counters = field(default_factory=Counters)
+    control: Control | None = None
+    """What the operator wants; None where nobody can ask for anything."""
+    decider: DecisionThread | None = None
+    """Owns the indexes while rows are generated."""
+    index_lock: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while the indexes are loaded or closed, and while a person's decision goes past them."""
     alarms: Alarms = field(default_factory=lambda: Alarms(Events()))
 
     def endpoints(self) -> Mapping[str, Mapping[str, Any]]:

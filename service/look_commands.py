@@ -105,3 +105,11 @@ def report(as_json: Json = False) -> None:
         emit(True, current_status(workspace).model_dump(mode="json"), "")
     else:
         print_stored_summary(workspace)
+
+
+def page() -> None:
+    """Print a link that opens the running service's page, once."""
+    from seedbed.service.asking import login_link
+    from seedbed.service.workspace import open_workspace
+
+    typer.echo(login_link(open_workspace(Here.workspace)))

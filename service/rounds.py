@@ -26,6 +26,7 @@ from seedbed.endpoints.fleet import beside
 from seedbed.generator.counters import Outcome
 from seedbed.pool.snapshot import freeze
 from seedbed.service.context import Context
+from seedbed.service.control import Control
 from seedbed.service.evaluating import evaluate, report_folder
 from seedbed.service.generation import generate
 from seedbed.service.keeper import Keeper
@@ -48,6 +49,7 @@ class Rounds:
         self._context, self._stop, self._live, self._now = context, stop, live, now
         self._has_generated = False
         self._keeper = Keeper(context, live)
+        self._control = live.control or Control(context.pool, context.events, stop)
 
     async def run(self, rounds: int | None = None) -> int:
         """Run until `rounds` rounds are decided, those of earlier runs counted, or stopped; returns how many are.
@@ -84,10 +86,15 @@ class Rounds:
         run = await self._triggered(number)
         if run is None or self._stop.is_wanted:
             return False
+        if run.state is RunState.CANCELLED:
+            return True
+        while not self._control.may_train and not self._stop.is_wanted:
+            self._live.phase = Phase.PAUSED
+            await self._control.change()
         run = await self._frozen(run)
         made = await self._made_with_gpu(run)
         if made is None:
-            return False
+            return not self._stop.is_wanted  # cancelled: the rows count for the next round
         adapter, report = made
         self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
         apply_decision(self._context, adapter, report)
@@ -116,7 +123,8 @@ class Rounds:
             return await self._made(run)
 
     async def _made(self, run: TrainingRun) -> tuple[Adapter, EvalReport] | None:
-        adapter = await self._trained(run)
+        with self._control.cancelling() as stop:
+            adapter = await self._trained(run, stop)
         if adapter is None or self._stop.is_wanted:
             return None
         report = await self._evaluated(adapter)
@@ -132,13 +140,34 @@ class Rounds:
         run = pool.run(number)
         if run is not None:
             return run
-        outcome = await self._generated(pool.threshold(number))
+        outcome = await self._generated(number)
         run = pool.run(number)
         if run is None and outcome is not None and not self._stop.is_wanted:
             raise SeedbedError(f"generation ended before round {number} was reached: {outcome.message}")
         return run
 
-    async def _generated(self, target: int) -> Outcome | None:
+    async def _generated(self, number: int) -> Outcome | None:
+        """Generate until the round is triggered, a stop comes, or generation ends by itself.
+
+        What the operator wants may change meanwhile: then it drains and looks again.
+        """
+        pool, control = self._context.pool, self._control
+        while True:
+            target = control.limit(pool.threshold(number))
+            if control.may_generate and pool.accepted_count() < target:
+                with control.interrupting() as stop:
+                    outcome = await self._generated_to(target, stop)
+                if not stop.is_wanted and target == pool.threshold(number):
+                    return outcome
+            else:
+                pool.fire_due()
+            if self._stop.is_wanted or pool.run(number) is not None:
+                return None
+            if not control.may_generate or pool.accepted_count() >= control.limit(pool.threshold(number)):
+                self._live.phase, self._live.gauge = Phase.PAUSED, lambda: None
+                await control.change()
+
+    async def _generated_to(self, target: int, stop: Stop) -> Outcome | None:
         """Generate; a server that answered before and does not now is waited for, since nobody watches.
 
         Raises:
@@ -146,9 +175,9 @@ class Rounds:
         """
         while True:
             try:
-                outcome = await generate(self._context, target=target, stop=self._stop, live=self._live)
+                outcome = await generate(self._context, target=target, stop=stop, live=self._live)
             except EndpointUnreachableError as error:
-                if not self._has_generated or self._stop.is_wanted:
+                if not self._has_generated or stop.is_wanted:
                     raise
                 self._context.events.emit("endpoint.awaited", reason=str(error), again_in_s=AGAIN_S)
                 await self._pause(AGAIN_S)
@@ -173,7 +202,7 @@ class Rounds:
         self._context.pool.update_run(frozen)
         return frozen
 
-    async def _trained(self, run: TrainingRun) -> Adapter | None:
+    async def _trained(self, run: TrainingRun, stop: Stop) -> Adapter | None:
         """Train, trying again with growing pauses; failed attempts are limited over all restarts."""
         known = {adapter.id: adapter for adapter in self._context.pool.adapters()}
         if run.adapter_id in known:
@@ -183,10 +212,10 @@ class Rounds:
         limit, pause_s = self._context.workspace.config.training.max_attempts, FIRST_PAUSE_S
         while True:
             try:
-                return await train(self._context, self._context.pool.run(run.round) or run, self._stop, self._now)
+                return await train(self._context, self._context.pool.run(run.round) or run, stop, self._now)
             except TrainingError:
                 attempts = self._context.pool.attempts(run.round)
-                if sum(attempt.state == RunState.FAILED for attempt in attempts) >= limit or self._stop.is_wanted:
+                if sum(attempt.state == RunState.FAILED for attempt in attempts) >= limit or stop.is_wanted:
                     raise
             await self._pause(pause_s * random.uniform(0.8, 1.2))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 
 import anyio
 
-from seedbed.core.records import Phase
+from seedbed.core.records import Phase, Status
 from seedbed.service.alarms import Alarms
 from seedbed.service.api import build_app, new_token, serving
+from seedbed.service.api_changes import Desk
 from seedbed.service.console import Console
 from seedbed.service.context import Context, writing
+from seedbed.service.control import Control
+from seedbed.service.feed import Feed
+from seedbed.service.guarding import Gate
 from seedbed.service.live import Live
 from seedbed.service.status import read_status
 from seedbed.service.stopping import Stop, stopping_on_signals
@@ -58,7 +62,8 @@ async def _with_surroundings(context: Context, console: Console, job: Job[T], se
     live = Live(alarms=Alarms(context.events))
     async with stopping_on_signals(console.say) as stop, AsyncExitStack() as stack:
         if serve is not None:
-            await _serve(stack, context, console, live, serve)
+            live.control = Control(context.pool, context.events, stop)
+            await _serve(stack, context, console, live, live.control, serve)
         async with anyio.create_task_group() as group:
             group.start_soon(console.watch, live.figures)
             result = await job(context, stop, live)
@@ -66,21 +71,36 @@ async def _with_surroundings(context: Context, console: Console, job: Job[T], se
     return result
 
 
-async def _serve(stack: AsyncExitStack, context: Context, console: Console, live: Live, serve: Serve) -> None:
-    token = new_token()
-    app = build_app(
-        lambda: read_status(
+async def _serve(
+    stack: AsyncExitStack, context: Context, console: Console, live: Live, control: Control, serve: Serve
+) -> None:
+    def status() -> Status:
+        return read_status(
             context.workspace,
             context.pool,
             phase=live.phase,
             endpoints=live.endpoints(),
             alarms=live.alarms.standing,
-        ),
+        )
+
+    settings, own = context.workspace.config.service, context.secrets.service_token
+    token = own.get_secret_value() if own else new_token()
+    gate, folder = Gate(token), context.workspace.folder
+    feed = Feed(context.workspace.logs / "events.jsonl", lambda: status().model_dump_json())
+    context.events.add(feed)
+    stack.callback(context.events.remove, feed)
+    app = build_app(
+        status,
         lambda: live.phase not in {Phase.STARTING, Phase.STOPPED},
-        token,
+        gate,
         context.pool,
         context.workspace.seeds,
+        desk=Desk(context, live, control, feed),
+        hosts=settings.allowed_hosts,
     )
-    folder = context.workspace.folder
-    access = await stack.enter_async_context(serving(app, host=serve.host, port=serve.port, token=token, folder=folder))
-    console.say(f"serving {access.url}/v1/status; the token of this run is in {folder / 'service.json'}")
+    is_guarded = bool(own and settings.allowed_hosts)
+    where = serving(app, host=serve.host, port=serve.port, token=token, folder=folder, is_guarded=is_guarded)
+    access = await stack.enter_async_context(where)
+    stack.callback(feed.close)
+    console.say(f"open {access.url}/login?code={gate.new_code()} (once, within the hour; `seedbed page` makes another)")
+    console.say(f"the API is at {access.url}/v1; the token of this run is in {folder / 'service.json'}")

@@ -1,0 +1,133 @@
+"""What the operator wants of a running service, stored so that a restart keeps it: run, pause, drain, a target."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from seedbed.core.errors import InputError
+from seedbed.core.events import Events
+from seedbed.core.records import RunState, TrainingRun
+from seedbed.pool.pool import Pool
+from seedbed.pool.records import Intent, IntentState
+from seedbed.service.stopping import Stop
+
+T = TypeVar("T")
+
+
+class Control:
+    """Holds what is wanted. It lives in the event loop; what it stores is on disk before it takes effect.
+
+    Running generates and trains. Paused does not generate, while a training that is due goes on. Draining begins
+    nothing new at all; the service keeps answering.
+    """
+
+    def __init__(self, pool: Pool, events: Events, stop: Stop) -> None:
+        self._pool, self._events, self._stop = pool, events, stop
+        self.intent = pool.intent()
+        self._actions: list[Callable[[], None]] = []
+        self._training: Stop | None = None
+
+    async def set_state(self, state: IntentState) -> Intent:
+        """Run, pause or drain; what is in flight may finish."""
+        return await self._set(self.intent.model_copy(update={"state": state}))
+
+    async def set_target(self, target: int | None) -> Intent:
+        """Stop generating at so many accepted rows; None: go on for ever."""
+        return await self._set(self.intent.model_copy(update={"target": target}))
+
+    async def set_shares(self, shares: dict[str, float], reason: str) -> None:
+        """Store target shares; generation starts again with them."""
+        await anyio.to_thread.run_sync(self._pool.set_shares, shares, reason)
+        self._events.emit("control.shares", shares=shares, reason=reason)
+        self._wake()
+
+    def stop(self) -> None:
+        """Drain and end the process. This is not stored: who starts the service again wants it to run."""
+        self._events.emit("control.stopping")
+        self._stop.request()
+
+    async def start_training(self) -> TrainingRun:
+        """Train on what is accepted now, before the next round's threshold is reached.
+
+        Raises:
+            InputError: There is nothing new to train on.
+        """
+        run = await anyio.to_thread.run_sync(self._pool.trigger_early)
+        if run is None:
+            raise InputError("there is no accepted row to train on, or a training is due already")
+        self._events.emit("control.training", round=run.round, accepted=run.threshold)
+        self._wake()
+        return run
+
+    async def cancel_training(self, round: int) -> TrainingRun:
+        """End a round's training for good; its rows count for the next round.
+
+        Raises:
+            InputError: That round is not waiting or running.
+        """
+        run = await anyio.to_thread.run_sync(self._pool.run, round)
+        if run is None or run.state not in {RunState.WAITING, RunState.RUNNING, RunState.FAILED}:
+            raise InputError(f"round {round} has no training to cancel")
+        cancelled = run.model_copy(update={"state": RunState.CANCELLED, "last_error": ""})
+        await anyio.to_thread.run_sync(self._pool.update_run, cancelled)
+        self._events.emit("control.cancelled", round=round)
+        if self._training is not None:
+            self._training.request()
+        return cancelled
+
+    def limit(self, threshold: int) -> int:
+        """Return the accepted rows to generate to: the round's threshold, or the operator's target before it."""
+        target = self.intent.target
+        return threshold if target is None else min(threshold, target)
+
+    @property
+    def may_generate(self) -> bool:
+        return self.intent.state is IntentState.RUNNING
+
+    @property
+    def may_train(self) -> bool:
+        return self.intent.state is not IntentState.DRAINING
+
+    @contextmanager
+    def interrupting(self) -> Iterator[Stop]:
+        """Yield a stop for generation: wanted when the process is to end, and at any change of what is wanted."""
+        inner = Stop()
+        take_back = self._stop.add(inner.request)
+        self._actions.append(inner.request)
+        try:
+            yield inner
+        finally:
+            self._actions.remove(inner.request)
+            take_back()
+
+    @contextmanager
+    def cancelling(self) -> Iterator[Stop]:
+        """Yield a stop for training: wanted when the process is to end, and when the training is cancelled."""
+        self._training = inner = Stop()
+        take_back = self._stop.add(inner.request)
+        try:
+            yield inner
+        finally:
+            self._training = None
+            take_back()
+
+    async def change(self) -> None:
+        """Wait for a change of what is wanted, or for a stop."""
+        with self.interrupting() as stop:
+            wanted = anyio.Event()
+            stop.add(wanted.set)
+            await wanted.wait()
+
+    async def _set(self, intent: Intent) -> Intent:
+        await anyio.to_thread.run_sync(self._pool.set_intent, intent)
+        self.intent = intent
+        self._events.emit("control.changed", state=intent.state.value, target=intent.target)
+        self._wake()
+        return intent
+
+    def _wake(self) -> None:
+        for action in tuple(self._actions):
+            action()

@@ -1,0 +1,136 @@
+"""A person's decisions on rows: accepted or refused with a note, or all that descends from something quarantined."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Literal, TypeVar
+
+import anyio.to_thread
+
+from seedbed.core.errors import InputError
+from seedbed.core.records import Candidate, Decider, Decision, Record, Subject, Verdict
+from seedbed.filters.cascade import Cascade
+from seedbed.pool.pool import Pool
+from seedbed.pool.records import Decided
+from seedbed.service.live import Live
+
+BATCH_ROWS = 256
+T = TypeVar("T")
+
+Ancestor = Literal["seed", "prompt", "model"]
+
+
+class Quarantined(Record):
+    """What a quarantine by lineage found."""
+
+    rows: int
+    ids: tuple[str, ...]
+    """The first hundred."""
+    was_dry: bool
+
+
+async def on_indexes(live: Live, work: Callable[[Cascade | None], T]) -> T:
+    """Run what changes rows so that no index misses it: on the decider's thread, or while no indexes are loaded."""
+    async with live.index_lock:
+        decider = live.decider
+        if decider is None:
+            return await anyio.to_thread.run_sync(work, None)
+    return await decider.call(lambda: work(decider.cascade))
+
+
+def decide_row(
+    pool: Pool, identity: str, *, accepted: bool, note: str, now: Callable[[], float] = time.time
+) -> Callable[[Cascade | None], Decision]:
+    """Return the work of deciding one row, for `on_indexes`.
+
+    Raises:
+        InputError: (the work) There is no such candidate.
+    """
+
+    def work(cascade: Cascade | None) -> Decision:
+        candidate = pool.candidate(identity)
+        if candidate is None:
+            raise InputError(f"there is no row {identity}")
+        reason = () if accepted else (Verdict(filter="person", accepted=False, reason="refused_by_hand"),)
+        (decision,) = _store(pool, cascade, [candidate], reason, accepted=accepted, note=note, now=now)
+        return decision
+
+    return work
+
+
+def quarantine(
+    pool: Pool, ancestor: Ancestor, name: str, *, note: str, is_dry: bool, now: Callable[[], float] = time.time
+) -> Callable[[Cascade | None], Quarantined]:
+    """Return the work of refusing every accepted row that descends from a seed, a prompt's hash or a model."""
+
+    def work(cascade: Cascade | None) -> Quarantined:
+        found: list[str] = []
+        verdict = Verdict(filter="lineage", accepted=False, reason=f"from_{ancestor}", evidence=(name,))
+        for batch in _chunks(_descendants(pool, ancestor, name)):
+            if not is_dry:
+                _store(pool, cascade, batch, (verdict,), accepted=False, note=note, now=now)
+            found += [one.id for one in batch]
+        return Quarantined(rows=len(found), ids=tuple(found[:100]), was_dry=is_dry)
+
+    return work
+
+
+def _descendants(pool: Pool, ancestor: Ancestor, name: str) -> Iterator[Candidate]:
+    """Yield accepted rows in order of arrival; a row comes after those it was shown, so one pass finds all."""
+    family: set[str] = {name}
+    for one in pool.decided():
+        row = one.subject
+        assert isinstance(row, Candidate)
+        lineage = row.lineage
+        own = {"seed": "", "prompt": lineage.prompt_sha256, "model": lineage.model}[ancestor]
+        if own == name or not family.isdisjoint(lineage.demonstration_ids):
+            family.add(row.id)
+            if one.decision.accepted:
+                yield row
+
+
+def _store(
+    pool: Pool,
+    cascade: Cascade | None,
+    rows: Sequence[Candidate],
+    verdicts: tuple[Verdict, ...],
+    *,
+    accepted: bool,
+    note: str,
+    now: Callable[[], float],
+) -> list[Decision]:
+    """Store decisions, and let the indexes follow: what was in and is out leaves them, what comes in joins them."""
+    standings = pool.standings([row.id for row in rows])
+    decisions = [
+        Decision(
+            subject=Subject.CANDIDATE,
+            subject_id=row.id,
+            sequence=standings[row.id].sequence + 1,
+            accepted=accepted,
+            verdicts=verdicts,
+            by=Decider.PERSON,
+            note=note,
+            decided_at=now(),
+        )
+        for row in rows
+    ]
+    joining = [row for row in rows if accepted and not standings[row.id].is_accepted]
+    if cascade is not None and joining:
+        cascade.decide(joining, {row.id: True for row in joining})
+    try:
+        pool.commit([Decided(row, decision) for row, decision in zip(rows, decisions, strict=True)])
+    except BaseException:
+        if cascade is not None:
+            cascade.undo()
+        raise
+    if cascade is not None:
+        cascade.confirm()
+        for row in rows:
+            if not accepted and standings[row.id].is_accepted:
+                cascade.remove(row.id)
+    return decisions
+
+
+def _chunks(rows: Iterator[Candidate]) -> Iterator[list[Candidate]]:
+    while chunk := list(islice(rows, BATCH_ROWS)):
+        yield chunk

@@ -4,6 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The machines are shared: an example that takes long says nothing of the code.
+settings.register_profile("seedbed", deadline=None)
+settings.load_profile("seedbed")
 
 SEEDS = Path(__file__).parents[1] / "seeds" / "seed_tasks.jsonl"
 CHAT_TEMPLATE = (

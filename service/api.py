@@ -23,6 +23,7 @@ from seedbed.service.api_ledger import ledger_routes
 from seedbed.service.api_page import page_routes
 from seedbed.service.api_pool import pool_routes
 from seedbed.service.guarding import LOOPBACK, Gate, Guard
+from seedbed.service.metrics import metrics_routes
 
 ACCESS_FILE = "service.json"
 
@@ -80,6 +81,7 @@ def build_app(
     app.include_router(pool_routes(pool, seeds))
     app.include_router(ledger_routes(pool))
     app.include_router(export_routes(pool))
+    app.include_router(metrics_routes(status))
     app.include_router(page_routes(gate))
     if desk is not None:
         for routes in change_routes(desk):

@@ -368,7 +368,7 @@ class EvaluationConfig(Section):
     """What an adapter must show."""
 
     sets: tuple[str, ...] = ()
-    """Your own held-out sets beside the seeds': JSON lines of task, category, definition, input, references."""
+    """Your own held-out sets beside the seeds': JSON lines of task, category, definition, input, references, checks."""
     max_rows_per_task: Annotated[int, Field(ge=1)] = 100
     """Of your sets; the first so many."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 128

@@ -365,6 +365,20 @@ class PromotionDecision(StrEnum):
     HOLD_TAINTED = "hold_tainted"
 
 
+class CheckScore(Record):
+    """One arm's accuracy on instructions that a program checks, as IFEval reports it, 0 to 1."""
+
+    arm: str
+    prompt_strict: float
+    """Share of rows whose checks all hold."""
+    prompt_loose: float
+    instruction_strict: float
+    """Share of checks that hold."""
+    instruction_loose: float
+    intervals: dict[str, Interval]
+    """Of each number, by its name."""
+
+
 class DetectorError(Record):
     """How often the refusal detector errs on answers that a person labelled."""
 
@@ -396,6 +410,8 @@ class EvalReport(Record):
     """Wilson's 95% interval of each share in `safety`."""
     detector: DetectorError | None = None
     """The error of what tells refusals in `safety`."""
+    checks: tuple[CheckScore, ...] = ()
+    """Over the rows that carry checks."""
     form_drop: Difference | None = None
     """The adapter in the form that no training uses minus the adapter in a trained one; None where not asked."""
     decision: PromotionDecision

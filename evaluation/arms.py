@@ -63,5 +63,6 @@ def copied_demonstrations(tasks: Sequence[HeldOutTask]) -> list[str]:
     for number, task in enumerate(tasks):
         fellows = by_task[task.task] if len(by_task[task.task]) > 1 else by_category[task.category]
         other = fellows[fellows.index(number) - 1]
-        copied.append(tasks[other].references[0] if other != number else "")
+        shown = tasks[other].references
+        copied.append(shown[0] if shown and other != number else "")
     return copied

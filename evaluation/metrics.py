@@ -24,16 +24,18 @@ _GIVEN_BACK = str.maketrans({"\ue000": ".", "\ue001": "-"})
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one answer is worth. One of the two marks is None: a row is scored one way, the same in every arm."""
+    """What one answer is worth. One of the marks is not None: a row is scored one way, the same in every arm."""
 
     exact_match: float | None
     """1 or 0."""
     rouge_l: float | None
     """F-measure, 0 to 1."""
+    followed: float | None = None
+    """1 where all checks of a row without references hold, strictly, else 0."""
 
     @property
     def value(self) -> float:
-        return self.exact_match if self.exact_match is not None else self.rouge_l or 0.0
+        return next((mark for mark in (self.exact_match, self.rouge_l, self.followed) if mark is not None), 0.0)
 
 
 def score(answer: str, references: Sequence[str], *, is_classification: bool = False) -> Score:

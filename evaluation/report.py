@@ -26,6 +26,7 @@ def write_report(report: EvalReport, scored: Mapping[str, Sequence[Scored]], out
         "## Scores",
         _scores(report.scores),
         _NOTES,
+        *_checks(report),
         *_form(report),
         *_safety(report),
         *_trained(report),
@@ -116,6 +117,24 @@ def _detector(error: DetectorError | None) -> Iterator[str]:
         )
 
 
+def _checks(report: EvalReport) -> Iterator[str]:
+    if report.checks:
+        yield "## Instructions that a program checks"
+        names = ("prompt_strict", "prompt_loose", "instruction_strict", "instruction_loose")
+        yield _table(
+            ["arm", "rows", "checks", *(name.replace("_", ", ") + " %" for name in names)],
+            [
+                [
+                    found.arm,
+                    str(found.intervals["prompt_strict"].n),
+                    str(found.intervals["instruction_strict"].n),
+                    *(_sure(getattr(found, name), found.intervals[name]) for name in names),
+                ]
+                for found in report.checks
+            ],
+        )
+
+
 def _form(report: EvalReport) -> Iterator[str]:
     found = report.form_drop
     if found is not None:
@@ -147,7 +166,7 @@ def _examples(scored: Mapping[str, Sequence[Scored]]) -> Iterator[str]:
         if shown[task.category] <= EXAMPLES_PER_CATEGORY:
             yield f"### {task.category}: {task.id}"
             yield _fenced(f"{task.instruction}\n\n{task.input}".strip())
-            yield f"Wanted:\n\n{_fenced(' / '.join(task.references))}"
+            yield f"Wanted:\n\n{_fenced(' / '.join(task.references) or ', '.join(check.name for check in task.checks))}"
             yield f"Base ({base.score.value:.2f}):\n\n{_fenced(base.answer)}"
             yield f"Adapter ({adapter.score.value:.2f}):\n\n{_fenced(adapter.answer)}"
 

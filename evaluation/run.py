@@ -13,9 +13,10 @@ from seedbed.evaluation.answering import Answered, Answerer
 from seedbed.evaluation.answers import AnswerBook, AnswerLine
 from seedbed.evaluation.arms import Arm, copied_demonstrations, copied_inputs, generated_arms
 from seedbed.evaluation.asking import Hashes, Row, Sheet, Show, answer_line, answered_sheets
+from seedbed.evaluation.checks import Follows, check_scores, follows
 from seedbed.evaluation.detector import detector_error, labelled_answers
 from seedbed.evaluation.gate import SafetyComparison, judge
-from seedbed.evaluation.metrics import score
+from seedbed.evaluation.metrics import Score, score
 from seedbed.evaluation.report import write_report
 from seedbed.evaluation.safety import compare_safety, safety_intervals, safety_shares
 from seedbed.evaluation.scoring import Scored, category_scores, differences, form_drop
@@ -30,6 +31,7 @@ def evaluate(
     *,
     hashes: Hashes,
     refuses: Callable[[str], object] = finds_refusal,
+    checker: Follows = follows,
     now: Callable[[], float] = time.time,
     show: Show = lambda _: None,
 ) -> EvalReport:
@@ -43,6 +45,7 @@ def evaluate(
         out: The folder for the files.
         hashes: Which weights the answerer holds.
         refuses: Tells an answer that refuses.
+        checker: Tells what an answer followed of its checks.
         now: The clock, in seconds since 1970.
         show: Told of the progress, a line at a time.
 
@@ -61,8 +64,8 @@ def evaluate(
         rows = _rows_of(arm.name, spec, trained)
         for sheet in answered_sheets(arm, rows, answerer, book, hashes=hashes, settings=spec.evaluation, show=show):
             sheets[sheet.arm, sheet.part] = sheet
-    scored = _scored(spec.tasks, arms, sheets)
-    trained_rows = _score(trained, sheets["adapter", "trained"].answers)
+    scored = _scored(spec.tasks, arms, sheets, checker)
+    trained_rows = _score(trained, sheets["adapter", "trained"].answers, checker)
     book.finish([*_lines(sheets.values(), scored, trained_rows), *_copied_lines(scored)])
     safety = compare_safety(spec.safety, _texts(sheets["base", "safety"]), _texts(sheets["adapter", "safety"]), refuses)
     report = _report(spec, snapshot.id, hashes, scored, trained_rows, safety, refuses, now())
@@ -82,21 +85,27 @@ def _rows_of(arm: str, spec: EvaluationSpec, trained: Sequence[HeldOutTask]) -> 
 
 
 def _scored(
-    tasks: Sequence[HeldOutTask], arms: Sequence[Arm], sheets: Mapping[tuple[str, str], Sheet]
+    tasks: Sequence[HeldOutTask], arms: Sequence[Arm], sheets: Mapping[tuple[str, str], Sheet], checker: Follows
 ) -> dict[str, list[Scored]]:
     """Score the held-out rows of every arm, those that copy among them."""
-    scored = {arm.name: _score(tasks, sheets[arm.name, "held_out"].answers) for arm in arms}
+    scored = {arm.name: _score(tasks, sheets[arm.name, "held_out"].answers, checker) for arm in arms}
     for name, copied in (("copy_input", copied_inputs(tasks)), ("copy_demonstration", copied_demonstrations(tasks))):
-        scored[name] = [_scored_row(task, text, None) for task, text in zip(tasks, copied, strict=True)]
+        scored[name] = [_scored_row(task, text, None, checker) for task, text in zip(tasks, copied, strict=True)]
     return scored
 
 
-def _score(tasks: Sequence[HeldOutTask], answers: Sequence[Answered]) -> list[Scored]:
-    return [_scored_row(task, answer.text, answer.ended) for task, answer in zip(tasks, answers, strict=True)]
+def _score(tasks: Sequence[HeldOutTask], answers: Sequence[Answered], checker: Follows) -> list[Scored]:
+    return [_scored_row(task, answer.text, answer.ended, checker) for task, answer in zip(tasks, answers, strict=True)]
 
 
-def _scored_row(task: HeldOutTask, answer: str, ended: bool | None) -> Scored:
-    return Scored(task, answer, score(answer, task.references, is_classification=task.is_classification), ended)
+def _scored_row(task: HeldOutTask, answer: str, ended: bool | None, checker: Follows) -> Scored:
+    checked = None
+    if task.checks:
+        checked = checker(f"{task.instruction}\n\n{task.input}".strip(), task.checks, answer)
+    if checked and not task.references:
+        return Scored(task, answer, Score(None, None, float(all(checked.strict))), ended, checked)
+    marks = score(answer, task.references, is_classification=task.is_classification)
+    return Scored(task, answer, marks, ended, checked)
 
 
 def _report(
@@ -126,6 +135,13 @@ def _report(
         safety=safety_shares(safety),
         safety_intervals=safety_intervals(safety),
         detector=detector_error(refuses, labelled_answers()) if spec.safety else None,
+        checks=tuple(
+            check_scores(
+                {arm: [(row.task.task, row.checked) for row in rows if row.checked] for arm, rows in scored.items()},
+                draws=draws,
+                seed=seed,
+            )
+        ),
         form_drop=None
         if (unseen := scored.get("adapter_unseen_form")) is None
         else form_drop(scored["adapter"], unseen, draws=draws, seed=seed, min_rows=spec.evaluation.min_rows),

@@ -7,6 +7,7 @@ from statistics import fmean
 
 from seedbed.core.records import CategoryScore, Difference, Finding, Interval
 from seedbed.evaluation.bootstrap import mean_interval, paired_interval
+from seedbed.evaluation.checks import Checked
 from seedbed.evaluation.metrics import Score
 from seedbed.evaluation.significance import holm, mcnemar, sign_flip
 from seedbed.evaluation.tasks import HeldOutTask
@@ -28,6 +29,8 @@ class Scored:
     score: Score
     ended: bool | None = None
     """None where nothing was generated."""
+    checked: Checked | None = None
+    """None where the row carries no checks."""
 
 
 def category_scores(arm: str, rows: Sequence[Scored], *, draws: int, seed: int = 0) -> list[CategoryScore]:

@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from seedbed.core.errors import InputError
 from seedbed.core.files import BadLine, Line, read_json_lines
 from seedbed.core.records import Example, Record, SeedTask
 from seedbed.core.refusals import finds_refusal
+from seedbed.evaluation.checks import Check
+
+_Row = TypeVar("_Row", "HeldOutTask", "_SetRow")
 
 
 class HeldOutTask(Record):
@@ -23,8 +26,14 @@ class HeldOutTask(Record):
     category: str
     instruction: str = Field(min_length=1)
     input: str = ""
-    references: tuple[str, ...] = Field(min_length=1)
+    references: tuple[str, ...] = ()
+    """Without any, the row is worth 1 where its checks all hold, else 0."""
     is_classification: bool = False
+    checks: tuple[Check, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_scored(self) -> "HeldOutTask":
+        return _with_answer(self)
 
 
 class SafetyTask(Record):
@@ -43,8 +52,19 @@ class _SetRow(Record):
     category: str = Field(min_length=1)
     definition: str = Field(min_length=1)
     input: str = ""
-    references: tuple[str, ...] = Field(min_length=1)
+    references: tuple[str, ...] = ()
     is_classification: bool = False
+    checks: tuple[Check, ...] = ()
+
+    @model_validator(mode="after")
+    def _can_be_scored(self) -> "_SetRow":
+        return _with_answer(self)
+
+
+def _with_answer(row: _Row) -> _Row:
+    if not row.references and not row.checks:
+        raise ValueError("a row needs references, or checks")
+    return row
 
 
 def held_out_tasks(
@@ -94,6 +114,7 @@ def read_set(path: Path, max_rows_per_task: int) -> Iterator[HeldOutTask]:
                 input=row.input,
                 references=row.references,
                 is_classification=row.is_classification,
+                checks=row.checks,
             )
 
 

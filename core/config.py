@@ -221,6 +221,8 @@ class WellformedConfig(Section):
     """Unicode scripts the output may mostly be in, such as "Latin"; empty: any."""
     refusals_only_in: tuple[str, ...] = ("safety", "refusal", "unanswerable")
     """Categories in which an answer that refuses is expected."""
+    missing_input_in: tuple[str, ...] = ("unanswerable",)
+    """Categories in which an instruction may point at a text that is not there: the answer asks for it."""
     personal_data: bool = True
     """Refuse secrets, card numbers and the like in any field."""
 

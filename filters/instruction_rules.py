@@ -61,9 +61,9 @@ def starts_with_punctuation(row: Candidate, config: WellformedConfig) -> Finding
     return None
 
 
-def missing_input(row: Candidate, _: WellformedConfig) -> Finding | None:
+def missing_input(row: Candidate, config: WellformedConfig) -> Finding | None:
     """Refuse an instruction that points at a text which is not there: neither as input nor after it."""
-    if row.input.strip():
+    if row.input.strip() or (row.category or row.requested_category) in config.missing_input_in:
         return None
     instruction = row.instruction.rstrip()
     if instruction.endswith(":"):

@@ -4,6 +4,7 @@
 reader of replies without a socket, so that hangs of minutes cost nothing.
 """
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -26,18 +27,25 @@ Make = Callable[["Chaos", str], Reply]
 class Chaos:
     """Answers well, but for a share of its replies."""
 
-    def __init__(self, rng: random.Random, share: float, answer: Callable[[Request], str]) -> None:
+    def __init__(
+        self, rng: random.Random, share: float, answer: Callable[[Request], str], *, in_turn: bool = False
+    ) -> None:
+        """Take where chance comes from; `in_turn` sends one kind after the other instead."""
         self.rng, self.share, self.answer = rng, share, answer
+        self._turns = itertools.cycle(KINDS) if in_turn else None
         self.sent: Counter[str] = Counter()
         self.last_text = "blue"
 
     def reply(self, request: Request) -> Reply:
         text = self.answer(request)
-        kind = self.rng.choice(list(KINDS)) if self.rng.random() < self.share else "well"
+        kind = next(self._turns) if self._turns else self._drawn()
         self.sent[kind] += 1
         reply = KINDS[kind](self, text) if kind != "well" else _completion(text)
         self.last_text = text
         return reply
+
+    def _drawn(self) -> str:
+        return self.rng.choice(list(KINDS)) if self.rng.random() < self.share else "well"
 
     def respond(self, received: Received, request_of: Callable[[dict[str, Any]], Request]) -> Reply:
         """Be the `respond` of a scripted server."""

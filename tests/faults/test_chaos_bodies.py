@@ -56,7 +56,7 @@ def _every_request_ended_with_a_reason(world: World) -> None:
 @pytest.mark.parametrize("transport", ["aiohttp", "openai"])
 def test_on_real_sockets_every_request_ends_and_no_place_stays_taken(transport: str) -> None:
     async def main() -> None:
-        chaos = Chaos(random.Random(7), 0.7, lambda _: "blue")
+        chaos = Chaos(random.Random(7), 1.0, lambda _: "blue", in_turn=True)
 
         def request_of(asked: dict[str, Any]) -> Request:
             return Request(id="r", purpose="chaos", messages=(Message(role="user", content=str(asked["messages"])),))
@@ -65,8 +65,8 @@ def test_on_real_sockets_every_request_ends_and_no_place_stays_taken(transport: 
             config = make_config(
                 transport=transport,
                 base_url=base_url,
-                first_byte_timeout_s=0.5,
-                total_timeout_s=0.8,
+                first_byte_timeout_s=4.0,
+                total_timeout_s=5.0,
                 max_response_bytes=100_000,
             )
             endpoint = transport_to(Site(config, base_url, SecretStr("sk-canary")))
@@ -78,16 +78,16 @@ def test_on_real_sockets_every_request_ends_and_no_place_stays_taken(transport: 
                 except EndpointError as error:
                     ended[request.id] = error
 
-            requests = [make_request() for _ in range(300)]
+            requests = [make_request() for _ in range(5 * len(KINDS))]
             async with anyio.create_task_group() as tasks:
                 for request in requests:
                     tasks.start_soon(one, request)
             await endpoint.aclose()
         assert set(ended) == {request.id for request in requests}
-        assert set(chaos.sent) == {*KINDS, "well"}
+        assert set(chaos.sent) == set(KINDS)
         assert all(isinstance(end, Completion) or "sk-canary" not in str(end) for end in ended.values())
         answered = sum(isinstance(end, Completion) for end in ended.values())
-        readable = ("well", "null content", "reasoning alone", "reasoning beside", "thinking inside", "cut text",
+        readable = ("null content", "reasoning alone", "reasoning beside", "thinking inside", "cut text",
                     "parts", "wrong model", "duplicate", "no usage", "odd usage", "control characters")  # fmt: skip
         assert answered >= sum(chaos.sent[kind] for kind in readable)
 

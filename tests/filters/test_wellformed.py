@@ -194,3 +194,10 @@ def test_a_megabyte_of_anything_is_answered(unit: str) -> None:
     for candidate in (row(output=text), row(input=text), row(instruction=text)):
         assert reason(candidate) in {"too_long", "empty_output"}
         assert verdict(candidate, wide).filter == "wellformed"
+
+
+def test_only_an_unanswerable_row_may_point_at_a_text_that_is_not_there() -> None:
+    words = "Summarize the following article in two sentences."
+    answer = "There is no article in your message; please paste it."
+    assert reason(row(words, "", answer, "unanswerable")) == ""
+    assert reason(row(words, "", answer, "summarization")) == "missing_input"

@@ -13,7 +13,7 @@ FIRST_RUN: dict[str, Any] = {
         "checkpoint_every_steps": 5,
         "evaluate_every_steps": 5,
     },
-    "evaluation": {"max_new_tokens": 48, "trained_rows": 0},
+    "evaluation": {"max_new_tokens": 48, "trained_rows": 0, "unseen_form": False},
 }
 
 PRESETS: dict[str, dict[str, Any]] = {"first-run": FIRST_RUN}

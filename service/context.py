@@ -4,7 +4,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import anyio
 
 from seedbed.core.config import Secrets
 from seedbed.core.events import EventFile, Events, Sink
@@ -27,6 +29,8 @@ class Context:
     prompts: PromptLibrary
     download: Progress | None = None
     """Told of downloads."""
+    serving_lock: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held by who changes what the serving endpoint holds: the service's own looks, and people over HTTP."""
 
 
 @contextmanager

@@ -42,6 +42,11 @@ async def bring_into_service(context: Context, base_url: str = "", *, again: boo
         InputError: `adapters/in-service.json` was damaged.
         PoolError: The database failed.
     """
+    async with context.serving_lock:
+        return await _brought(context, base_url, again=again)
+
+
+async def _brought(context: Context, base_url: str, *, again: bool) -> Serving:
     adapters, record = context.pool.adapters(), read_in_service(context.workspace)
     name = context.workspace.config.serving
     if record.serving.endpoint != name:

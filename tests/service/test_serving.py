@@ -143,6 +143,23 @@ def test_a_server_that_was_started_anew_gets_its_adapter_at_the_next_look(contex
     assert list(server.adapters) == [served_name(0)]
 
 
+def test_a_person_and_the_service_that_look_at_once_load_it_once(context: Context) -> None:
+    server = ScriptedVllm()
+
+    async def run() -> None:
+        async with serve_scripted(respond=server) as base_url:
+            configure(context.workspace.folder, base_url)
+            opened = open_workspace(context.workspace.folder)
+            now = Context(opened, context.pool, context.events, context.secrets, context.prompts)
+            promote(now, next(one for one in now.pool.adapters() if one.round == 0), "better")
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(bring_into_service, now)
+
+    anyio.run(run)
+    assert sum(call.startswith("POST /v1/load_lora_adapter") for call in server.calls) == 1
+
+
 def test_a_look_at_what_is_in_order_asks_for_the_list_alone(context: Context) -> None:
     server = ScriptedVllm()
     with_server(context, server, promoting(0), lambda _: server.calls.clear())

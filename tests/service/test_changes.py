@@ -1,10 +1,12 @@
 """Changes over HTTP and by hand: kept over a restart, done once under a key, and followed by every index."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from seedbed.core.config import PoolConfig
@@ -193,3 +195,39 @@ def test_a_spreadsheet_runs_no_cell_of_an_export() -> None:
     assert "'=cmd" in lines
     assert "'@SUM" in lines
     assert "'plain" not in lines
+
+
+OPEN = {"/healthz", "/readyz"}
+
+
+def operations(client: TestClient) -> list[tuple[str, str]]:
+    """Every method and path of the OpenAPI of a service that can be changed, parameters filled in."""
+    app = client.app
+    assert isinstance(app, FastAPI)
+    paths = app.openapi()["paths"]
+    return [(method, re.sub(r"{\w+}", "0", path)) for path, item in paths.items() for method in item]
+
+
+def test_no_route_that_changes_anything_works_without_the_token(client: TestClient, context: Context) -> None:
+    before = context.pool.intent()
+    asked = [(method, path) for method, path in operations(client) if path not in OPEN]
+    assert {("post", "/v1/control/0"), ("put", "/v1/control/target"), ("post", "/v1/adapters/0/promote")} <= set(asked)
+    for method, path in asked:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"cookie": f"{COOKIE}=wrong"}):
+            answer = client.request(method, path, headers=headers, json={})
+            assert answer.status_code == 401, (method, path, headers)
+            assert answer.headers["content-type"] == "application/problem+json"
+    assert context.pool.intent() == before
+
+
+def test_no_foreign_page_changes_anything_even_with_the_pages_cookie(client: TestClient, context: Context) -> None:
+    before = context.pool.intent()
+    code = client.post("/v1/login-links", headers=BEARER).json()["path"].partition("=")[2]
+    assert client.get(f"/login?code={code}", follow_redirects=False).status_code == 303
+    for method, path in operations(client):
+        if method == "get":
+            continue
+        for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
+            answer = client.request(method, path, headers={"origin": origin}, json={})
+            assert answer.status_code in {401, 403}, (method, path, origin)
+    assert context.pool.intent() == before

@@ -117,7 +117,7 @@ def test_no_workspace_and_no_such_command_are_told(tmp_path: Path) -> None:
 def test_a_disk_that_fills_on_the_way_is_exit_1_and_the_run_goes_on_later(tmp_path: Path) -> None:
     with a_server() as base_url:
         folder = a_workspace(tmp_path / "w", base_url)
-        limited = f"ulimit -f 3000; exec {sys.executable} -m seedbed -w {folder} generate --target 100000 --json"
+        limited = f"ulimit -f 12000; exec {sys.executable} -m seedbed -w {folder} generate --target 100000 --json"
         ran = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
         assert ran.returncode == 1, ran.stderr
         assert "Traceback" not in ran.stderr

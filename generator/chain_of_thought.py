@@ -7,15 +7,12 @@ answer is kept as the grade `check.agreement` (self-consistency, Wang et al. 202
 import re
 from dataclasses import dataclass
 
-import anyio
-
-from seedbed.core.errors import EndpointError
 from seedbed.core.records import Candidate, Completion, FinishReason, Proposal, Request, Sampling
 from seedbed.core.text import words
 from seedbed.generator.arithmetic import last_number, sums_in
 from seedbed.generator.parse import plain_text
-from seedbed.generator.proposing import propose
-from seedbed.generator.recipe import Ask, Assignment, Emit, NoteUnreadable, Screen, StoppedError
+from seedbed.generator.proposing import propose, work_out_novel
+from seedbed.generator.recipe import Ask, Assignment, Emit, NoteUnreadable, Screen
 
 ARITHMETIC = "check.arithmetic"
 """The grade of a solution whose sums were recomputed: 1 where all are right, else 0."""
@@ -48,20 +45,12 @@ class Solution:
 async def chain_of_thought(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable) -> None:
     """Propose problems, then solve each novel one, all at once."""
     proposals = await propose(ask, assignment, note, "problems")
-    is_novel = await screen(proposals)
 
-    async def work_out(proposal: Proposal) -> None:
-        try:
-            candidate = await _solved(ask, assignment, proposal, note)
-        except (EndpointError, StoppedError):
-            return  # counted and stored where it was raised; its siblings go on
-        if candidate:
-            await emit([candidate])
+    async def work_out(proposal: Proposal) -> list[Candidate]:
+        candidate = await _solved(ask, assignment, proposal, note)
+        return [candidate] if candidate else []
 
-    async with anyio.create_task_group() as group:
-        for proposal, novel in zip(proposals, is_novel, strict=True):
-            if novel:
-                group.start_soon(work_out, proposal)
+    await work_out_novel(proposals, screen, emit, work_out)
 
 
 def read_solution(text: str) -> Solution | None:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from seedbed.core.records import Candidate, Sampling
+from seedbed.core.records import Sampling
 from seedbed.core.refusals import finds_refusal
 from seedbed.core.text import words
-from seedbed.generator.parse import Triple, parse_triples
+from seedbed.generator.parse import Triple
 from seedbed.generator.recipe import Ask, Assignment, Emit, NoteUnreadable, Screen, as_json
-from seedbed.generator.schemas import numbered, triples_schema
+from seedbed.generator.triples import ask_for_triples, candidates_of
 
 Rule: TypeAlias = Callable[[Triple], str]
 """Names the rule that a triple breaks, or "" where it keeps all."""
@@ -92,33 +92,12 @@ async def _guarded(
     rule: Rule,
     temperature: float,
 ) -> None:
-    request = assignment.request(
-        assignment.recipe,
-        demonstrations=assignment.demonstrations,
-        sampling=Sampling(temperature=temperature, top_p=0.95, max_tokens=assignment.settings.max_tokens),
-        schema=triples_schema(assignment.topics),
-        example_json=as_json(numbered("task", [shown.triple() for shown in assignment.demonstrations])),
-        topics=assignment.topics,
-    )
-    completion = await ask(request)
-    parsed = parse_triples(completion.text, completion.finish_reason)
-    for problem in parsed.problems:
-        await note(request, problem.reason, problem.text)
-    kept, lineage = [], assignment.lineage(request, completion)
-    for row in parsed.rows:
+    sampling = Sampling(temperature=temperature, top_p=0.95, max_tokens=assignment.settings.max_tokens)
+    asked = await ask_for_triples(ask, assignment, note, sampling)
+    kept = []
+    for row in asked.triples:
         if fault := rule(row):
-            await note(request, fault, as_json([row.instruction, row.input, row.output]))
+            await note(asked.request, fault, as_json([row.instruction, row.input, row.output]))
         else:
             kept.append(row)
-    await emit(
-        [
-            Candidate.of(
-                row.instruction,
-                row.input,
-                row.output,
-                lineage=lineage,
-                requested_category=assignment.requested_category,
-            )
-            for row in kept
-        ]
-    )
+    await emit(candidates_of(kept, assignment, asked.lineage))

@@ -1,8 +1,13 @@
-"""Asking for new instructions: the first step of every recipe that screens before it pays for answers."""
+"""Proposing instructions, then working out the novel ones: for recipes that screen before they pay for answers."""
 
-from seedbed.core.records import Proposal
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+
+from seedbed.core.errors import EndpointError
+from seedbed.core.records import Candidate, Proposal
 from seedbed.generator.parse import parse_instructions
-from seedbed.generator.recipe import Ask, Assignment, NoteUnreadable, as_json
+from seedbed.generator.recipe import Ask, Assignment, Emit, NoteUnreadable, Screen, StoppedError, as_json
 from seedbed.generator.schemas import instructions_schema, numbered
 
 
@@ -30,3 +35,26 @@ async def propose(ask: Ask, assignment: Assignment, note: NoteUnreadable, templa
         )
         for instruction in parsed.rows
     ]
+
+
+async def work_out_novel(
+    proposals: Sequence[Proposal],
+    screen: Screen,
+    emit: Emit,
+    work_out: Callable[[Proposal], Awaitable[Sequence[Candidate]]],
+) -> None:
+    """Screen proposals, and write the rows of each novel one, all at once; one that fails leaves its siblings alone."""
+
+    async def one(proposal: Proposal) -> None:
+        try:
+            candidates = await work_out(proposal)
+        except (EndpointError, StoppedError):
+            return  # counted and stored where it was raised
+        if candidates:
+            await emit(candidates)
+
+    is_novel = await screen(proposals)
+    async with anyio.create_task_group() as group:
+        for proposal, novel in zip(proposals, is_novel, strict=True):
+            if novel:
+                group.start_soon(one, proposal)

@@ -6,14 +6,11 @@ balanced; the others input-first.
 
 from collections.abc import Sequence
 
-import anyio
-
-from seedbed.core.errors import EndpointError
 from seedbed.core.records import Candidate, Proposal, Sampling
 from seedbed.generator.labels import labels_in
 from seedbed.generator.parse import Instance, parse_instances, parse_yes_no
-from seedbed.generator.proposing import propose
-from seedbed.generator.recipe import Ask, Assignment, Demonstration, Emit, NoteUnreadable, Screen, StoppedError, as_json
+from seedbed.generator.proposing import propose, work_out_novel
+from seedbed.generator.recipe import Ask, Assignment, Demonstration, Emit, NoteUnreadable, Screen, as_json
 from seedbed.generator.schemas import instances_schema
 
 INSTANCE_DEMONSTRATIONS = 2
@@ -26,20 +23,7 @@ YES_OR_NO = Sampling(temperature=0, max_tokens=3)
 async def self_instruct(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable) -> None:
     """Propose instructions, then write the instances of each novel one, all at once."""
     proposals = await propose(ask, assignment, note)
-    is_novel = await screen(proposals)
-
-    async def work_out(proposal: Proposal) -> None:
-        try:
-            candidates = await _instances(ask, assignment, proposal, note)
-        except (EndpointError, StoppedError):
-            return  # counted and stored where it was raised; its siblings go on
-        if candidates:
-            await emit(candidates)
-
-    async with anyio.create_task_group() as group:
-        for proposal, novel in zip(proposals, is_novel, strict=True):
-            if novel:
-                group.start_soon(work_out, proposal)
+    await work_out_novel(proposals, screen, emit, lambda proposal: _instances(ask, assignment, proposal, note))
 
 
 async def _instances(ask: Ask, assignment: Assignment, proposal: Proposal, note: NoteUnreadable) -> list[Candidate]:

@@ -32,17 +32,17 @@ class Once:
         if key is None:
             return to_jsonable_python(await act())
         body = await request.body()
-        print_ = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
+        fingerprint = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
         name = "once/" + hashlib.sha256(key.encode()).hexdigest()
         async with self._alone(name):
             stored = await anyio.to_thread.run_sync(self._pool.noted, name)
             if stored is not None:
                 first = json.loads(stored)
-                if first["request"] != print_:
+                if first["request"] != fingerprint:
                     raise HTTPException(422, "this Idempotency-Key was used for another request; take a new one")
                 return first["answer"]
             answer = to_jsonable_python(await act())
-            text = json.dumps({"request": print_, "answer": answer})
+            text = json.dumps({"request": fingerprint, "answer": answer})
             await anyio.to_thread.run_sync(self._pool.note, name, text)
             return answer
 

@@ -1,9 +1,11 @@
 import statistics
+from collections.abc import Callable
 
 import anyio
 import pytest
 
 from seedbed.core.records import Completion, Request
+from seedbed.endpoints.fleet import Fleet
 from seedbed.endpoints.scripted_server import Received, Reply, ScriptedServer, serve_scripted
 from seedbed.endpoints.server_queue import ServerQueue, parse_queue
 from tests.endpoints.parts import Behaving, fleet_of, make_completion, make_request
@@ -66,32 +68,43 @@ class BatchingServer:
         return make_completion(request)
 
 
+async def kept_busy(server: BatchingServer, seconds: int, each_second: Callable[[int, Fleet], None]) -> None:
+    """Keep 1,024 callers asking."""
+
+    async def keep_asking() -> None:
+        while True:
+            await fleet.ask(make_request())
+
+    async with fleet_of(Behaving(server.complete), max_in_flight=1024) as fleet:  # noqa: SIM117 - asks within
+        async with anyio.create_task_group() as tasks:
+            for _ in range(1024):
+                tasks.start_soon(keep_asking)
+            for second in range(seconds):
+                each_second(second, fleet)
+                await anyio.sleep(1)
+            tasks.cancel_scope.cancel()
+
+
+def lead(server: BatchingServer, fleet: Fleet) -> int:
+    """Tell the limit of the server's queue, and return it."""
+    lane = fleet.lanes[0]
+    lane.limit.queue_seen(server.running, server.waiting, lane.in_flight)
+    fleet.changed()
+    return lane.limit.value
+
+
 def measured(is_led: bool) -> tuple[int, float]:
-    """Keep 1,024 callers asking for ten minutes; return answers and median latency of the last eight."""
+    """Keep a server busy for ten minutes; return answers and median latency of the last eight."""
+    server = BatchingServer()
 
-    async def main() -> tuple[int, float]:
-        server = BatchingServer()
+    def each_second(second: int, fleet: Fleet) -> None:
+        if second == 121:
+            server.latencies.clear()
+        if is_led:
+            lead(server, fleet)
 
-        async def keep_asking() -> None:
-            while True:
-                await fleet.ask(make_request())
-
-        async with fleet_of(Behaving(server.complete), max_in_flight=1024) as fleet:
-            lane = fleet.lanes[0]
-            async with anyio.create_task_group() as tasks:
-                for _ in range(1024):
-                    tasks.start_soon(keep_asking)
-                for second in range(600):
-                    if is_led:
-                        lane.limit.queue_seen(server.running, server.waiting, lane.in_flight)
-                        fleet.changed()
-                    await anyio.sleep(1)
-                    if second == 120:
-                        server.latencies.clear()
-                tasks.cancel_scope.cancel()
-        return len(server.latencies), statistics.median(server.latencies)
-
-    return run_virtually(main)
+    run_virtually(lambda: kept_busy(server, 600, each_second))
+    return len(server.latencies), statistics.median(server.latencies)
 
 
 def test_led_by_its_queue_a_server_is_as_fast_as_flooded_at_a_fraction_of_the_latency() -> None:
@@ -105,27 +118,8 @@ def test_led_by_its_queue_a_server_is_as_fast_as_flooded_at_a_fraction_of_the_la
 def test_the_limit_of_a_server_is_found_within_a_minute_and_kept(places: int) -> None:
     """Enough to fill the server, and few that wait; the server is looked at once a second."""
 
-    async def main() -> list[int]:
-        server = BatchingServer(places)
-        limits = []
-
-        async def keep_asking() -> None:
-            while True:
-                await fleet.ask(make_request())
-
-        async with fleet_of(Behaving(server.complete), max_in_flight=1024) as fleet:
-            lane = fleet.lanes[0]
-            async with anyio.create_task_group() as tasks:
-                for _ in range(1024):
-                    tasks.start_soon(keep_asking)
-                for _ in range(300):
-                    lane.limit.queue_seen(server.running, server.waiting, lane.in_flight)
-                    fleet.changed()
-                    limits.append(lane.limit.value)
-                    await anyio.sleep(1)
-                tasks.cancel_scope.cancel()
-        return limits
-
-    kept = run_virtually(main)[60:]
+    server, limits = BatchingServer(places), list[int]()
+    run_virtually(lambda: kept_busy(server, 300, lambda _, fleet: limits.append(lead(server, fleet))))
+    kept = limits[60:]
     assert min(kept) >= places * 0.95
     assert max(kept) <= places * 1.25 + 2

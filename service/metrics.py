@@ -1,6 +1,7 @@
 """What Prometheus scrapes: the status as metrics, gathered when asked for, so that nothing is counted twice."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -57,37 +58,24 @@ class _StatusCollector(Collector):
         yield _counter("decided_rows", "Candidates decided", now.decided)
         yield _counter("failed_requests", "Requests given up", now.requests_failed)
         yield _counter("cost", "Money spent, in the currency of [budget]", now.cost)
-        yield _by("tokens", "Tokens spent", {"prompt": now.prompt_tokens, "completion": now.completion_tokens}, "kind")
-        refused = CounterMetricFamily("seedbed_refused_rows", "Refused rows", labels=["filter", "reason"])
-        for name, rows in now.refused.items():
-            refused.add_metric([*name.partition(".")[::2]], rows)
-        yield refused
-        phase = GaugeMetricFamily("seedbed_phase", "1 for the phase the service is in", labels=["phase"])
-        for each in Phase:
-            phase.add_metric([each.value], each is now.phase)
-        yield phase
-        categories = GaugeMetricFamily("seedbed_category_rows", "Accepted rows by category", labels=["category"])
-        for name, rows in now.categories.items():
-            categories.add_metric([name], rows)
-        yield categories
+        spent = {("prompt",): now.prompt_tokens, ("completion",): now.completion_tokens}
+        yield _counter("tokens", "Tokens spent", spent, "kind")
+        refused = {name.partition(".")[::2]: rows for name, rows in now.refused.items()}
+        yield _counter("refused_rows", "Refused rows", refused, "filter", "reason")
+        phases = {(phase.value,): float(phase is now.phase) for phase in Phase}
+        yield _gauge("phase", "1 for the phase the service is in", phases, "phase")
+        categories = {(name,): rows for name, rows in now.categories.items()}
+        yield _gauge("category_rows", "Accepted rows by category", categories, "category")
         yield from _endpoints(now)
 
 
 def _endpoints(now: Status) -> Iterable[Metric]:
-    state = GaugeMetricFamily("seedbed_endpoint_state", "1 for the state it is in", labels=["endpoint", "state"])
-    for name, found in now.endpoints.items():
-        state.add_metric([name, str(found["state"])], 1)
-    yield state
-    for key, text in ENDPOINT_GAUGES.items():
-        gauge = GaugeMetricFamily(f"seedbed_endpoint_{_in_words(key)}", text, labels=["endpoint"])
-        for name, found in now.endpoints.items():
-            gauge.add_metric([name], found[key])
-        yield gauge
-    for key, text in ENDPOINT_COUNTERS.items():
-        counter = CounterMetricFamily(f"seedbed_endpoint_{_in_words(key)}", text, labels=["endpoint"])
-        for name, found in now.endpoints.items():
-            counter.add_metric([name], found[key])
-        yield counter
+    states = {(name, str(found["state"])): 1 for name, found in now.endpoints.items()}
+    yield _gauge("endpoint_state", "1 for the state it is in", states, "endpoint", "state")
+    for make, metrics in ((_gauge, ENDPOINT_GAUGES), (_counter, ENDPOINT_COUNTERS)):
+        for key, text in metrics.items():
+            values = {(name,): found[key] for name, found in now.endpoints.items()}
+            yield make(f"endpoint_{_in_words(key)}", text, values, "endpoint")
 
 
 def _in_words(key: str) -> str:
@@ -95,16 +83,19 @@ def _in_words(key: str) -> str:
     return f"{key[:-2]}_seconds" if key.endswith("_s") else key
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"seedbed_{name}", text, value)
+Values = float | Mapping[Any, float]
+"""One number, or one for each tuple of labels."""
 
 
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(f"seedbed_{name}", text, value)
+def _gauge(name: str, text: str, values: Values, *labels: str) -> Metric:
+    return _filled(GaugeMetricFamily(f"seedbed_{name}", text, labels=labels), values)
 
 
-def _by(name: str, text: str, values: dict[str, int], label: str) -> Metric:
-    family = CounterMetricFamily(f"seedbed_{name}", text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
+def _counter(name: str, text: str, values: Values, *labels: str) -> Metric:
+    return _filled(CounterMetricFamily(f"seedbed_{name}", text, labels=labels), values)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Values) -> Metric:
+    for labels, value in values.items() if isinstance(values, Mapping) else (((), values),):
+        family.add_metric(labels, value)
     return family

@@ -1,6 +1,6 @@
 """The trainer against Hugging Face's Trainer and TRL, on random models of real shapes: for one GPU.
 
-    python bench/trainer_peers.py [--shape 0.5B --shape 8B] [--arm NAME] [--quick] [--json]
+    python bench/trainer_peers.py [--shape 0.5B --shape 8B] [--arm NAME] [--quick] [--json] [--profile FOLDER]
 
 Random weights, random tokens, documents of lognormal length up to 2,048 tokens of which 60% are trained, LoRA r=16 on
 all linear layers, and the same rows for every arm. Each arm is a process of its own, which also measures the rate of a
@@ -24,7 +24,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -47,6 +48,8 @@ SHAPES: dict[str, tuple[type, tuple[int, int, int, int, int, int]]] = {
     "8B": (LLAMA, (4096, 14336, 32, 32, 8, 128_256)),
 }
 OURS, PADDED, TRL, TRL_VARLEN = "ours", "HF Trainer, padded", "TRL, packing", "TRL, packing, our attention"
+EAGER = "ours, without Liger's kernels"
+ARMS = [OURS, PADDED, TRL, TRL_VARLEN]
 LONGEST, STEPS, SKIPPED, STEP_ROWS = 2048, 12, 2, 32
 TINY_STEPS = 5
 PASS_TOKENS = 8192
@@ -110,11 +113,13 @@ def steps_of(shape: str) -> int:
     return TINY_STEPS if shape == "tiny" else STEPS
 
 
-def ours(model: Any, machine: Machine, rows: list[Row], tokens: int) -> dict[str, Any]:
-    student = make_student(model, machine, TrainingConfig(micro_batch_tokens=tokens), "bench", 0)
+def ours(
+    model: Any, machine: Machine, rows: list[Row], tokens: int, *, kernels: Literal["auto", "off"], profile: str
+) -> dict[str, Any]:
+    student = make_student(model, machine, TrainingConfig(micro_batch_tokens=tokens, kernels=kernels), "bench", 0)
     note = choose_checkpointing(student, max(map(len, rows)))
     parameters = list(trained_parameters(student.model).values())
-    optimiser = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.0, fused=machine.device.type == "cuda")
 
     def step(chosen: list[Row]) -> int:
         for batch in student.passes(chosen):
@@ -128,6 +133,13 @@ def ours(model: Any, machine: Machine, rows: list[Row], tokens: int) -> dict[str
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         clock.end_step()
+    if profile:
+        with torch.profiler.profile() as taken:
+            student.survive(step, rows[:STEP_ROWS])
+            optimiser.step()
+        by = "self_cuda_time_total" if machine.device.type == "cuda" else "self_cpu_time_total"
+        table_of = taken.key_averages().table(sort_by=by, row_limit=45, max_name_column_width=90)
+        Path(profile).write_text(table_of, encoding="utf-8")
     notes = [*student.notes, note, "varlen kernel" if student.is_varlen else "SDPA"]
     return told(clock, 1, [one for one in notes if one])
 
@@ -275,7 +287,7 @@ def checkpointing_told(*, on: bool) -> list[str]:
     return ["activations checkpointed"] if on else []
 
 
-def run_arm(arm: str, shape: str, *, checkpointed: bool) -> dict[str, Any]:
+def run_arm(arm: str, shape: str, *, checkpointed: bool, profile: str) -> dict[str, Any]:
     is_gpu = torch.cuda.is_available()
     machine = Machine(torch.device("cuda" if is_gpu else "cpu"), torch.bfloat16 if is_gpu else torch.float32)
     if not is_gpu:
@@ -286,7 +298,8 @@ def run_arm(arm: str, shape: str, *, checkpointed: bool) -> dict[str, Any]:
     rate = matrix_rate(machine)
     model = random_model(shape, machine)
     arms: dict[str, Callable[[], dict[str, Any]]] = {
-        OURS: lambda: ours(model, machine, rows, tokens),
+        OURS: lambda: ours(model, machine, rows, tokens, kernels="auto", profile=profile),
+        EAGER: lambda: ours(model, machine, rows, tokens, kernels="off", profile=profile),
         PADDED: lambda: hf_padded(model, machine, rows, tokens, checkpointed=checkpointed),
         TRL: lambda: trl_packing(model, machine, rows, tokens, checkpointed=True, is_varlen=False),
         TRL_VARLEN: lambda: trl_packing(model, machine, rows, tokens, checkpointed=checkpointed, is_varlen=True),
@@ -311,11 +324,13 @@ def run_arm(arm: str, shape: str, *, checkpointed: bool) -> dict[str, Any]:
     }
 
 
-def child(arm: str, shape: str) -> dict[str, Any]:
+def child(arm: str, shape: str, profile: str) -> dict[str, Any]:
     """Run an arm in a process of its own; without checkpointing first, and with it where that does not fit."""
     for checkpointed in (False, True):
         command = [sys.executable, __file__, "--arm", arm, "--shape", shape, "--one"]
         command += ["--checkpointed"] if checkpointed else []
+        if profile and arm in {OURS, EAGER}:
+            command += ["--profile", str(Path(profile) / f"{shape}-{'ours' if arm == OURS else 'eager'}.txt")]
         ended = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **ONE_THREAD})
         if ended.returncode == 0:
             return dict(json.loads(ended.stdout.splitlines()[-1]))
@@ -352,22 +367,23 @@ def bar(name: str, value: float, least: float, text: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", action="append", choices=list(SHAPES))
-    parser.add_argument("--arm", action="append", choices=[OURS, PADDED, TRL, TRL_VARLEN])
+    parser.add_argument("--arm", action="append", choices=[*ARMS, EAGER])
     parser.add_argument("--quick", action="store_true", help="the tiny shape, under 50 seconds")
     parser.add_argument("--json", action="store_true", help="one object on standard output")
+    parser.add_argument("--profile", default="", metavar="FOLDER", help="write what one step of ours spends on what")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--checkpointed", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(run_arm(options.arm[0], options.shape[0], checkpointed=options.checkpointed)))
+        print(json.dumps(run_arm(options.arm[0], options.shape[0], checkpointed=options.checkpointed, profile=options.profile)))
         return
     is_tiny = options.quick or not torch.cuda.is_available()
     shapes = ["tiny"] if is_tiny else options.shape or ["0.5B", "1.5B", "8B"]
-    arms = options.arm or [OURS, PADDED, TRL, TRL_VARLEN]
+    arms = options.arm or ARMS
     missing = [name for name in ("trl", "datasets") if find_spec(name) is None]
     not_run = [f"{arm} (needs {' and '.join(missing)})" for arm in arms if missing and arm in {TRL, TRL_VARLEN}]
     arms = [arm for arm in arms if not missing or arm not in {TRL, TRL_VARLEN}]
-    rows = [child(arm, shape) for shape in shapes for arm in arms]
+    rows = [child(arm, shape, options.profile) for shape in shapes for arm in arms]
     if is_tiny:
         not_run += ["8B against TRL, and the share of the floor at 8B and 1.5B (need a GPU)"]
     sizes = {"longest": LONGEST, "step_rows": STEP_ROWS, "steps": STEPS, "pass_tokens": PASS_TOKENS}
@@ -377,7 +393,7 @@ def main() -> None:
 
 def versions() -> dict[str, str]:
     found = {"python": sys.version.split()[0]}
-    for name in ("torch", "transformers", "peft", "accelerate", "triton", "trl", "datasets"):
+    for name in ("torch", "transformers", "peft", "accelerate", "triton", "trl", "datasets", "liger-kernel"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

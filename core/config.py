@@ -336,6 +336,8 @@ class TrainingConfig(Section):
     """Of packed rows. `auto`: torch's varlen kernel where the GPU has it and it agrees with SDPA, else SDPA."""
     fused_lora: bool = True
     """Compute LoRA's products without float32 copies of activations; PEFT's own way where a model is unproven."""
+    kernels: Literal["auto", "off"] = "auto"
+    """`auto`: Liger's kernels on a GPU, where installed and proven on the model; `off`: eager torch."""
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute layers again instead of keeping them. `auto`: where a pass would not fit, or after one did not."""
     max_length: Annotated[int, Field(ge=32)] = 1024

@@ -23,6 +23,7 @@ class Batch:
     attention_mask: torch.Tensor | None  # (B, T), None where packed
     targets: torch.Tensor  # (B, T), the token that follows
     weights: torch.Tensor  # (B, T) float32, of the target in the loss; 0 where nothing is trained
+    trained: torch.Tensor  # (N,), where `weights`, laid flat, are not 0: found before the batch goes to a GPU
     useful_tokens: int
     """Tokens that are not padding."""
     borders: torch.Tensor | None = None  # (documents + 1,) int32: where packed documents begin and end
@@ -38,6 +39,7 @@ class Batch:
             mask,
             self.targets.to(device),
             self.weights.to(device),
+            self.trained.to(device),
             self.useful_tokens,
             None if self.borders is None else self.borders.to(device),
             self.longest,
@@ -62,7 +64,8 @@ def padded(rows: Sequence[Row], pad_id: int, prompt_loss_weight: float) -> Batch
         targets[number, : size - 1] = torch.tensor(row.tokens[1:])
         weights[number, : size - 1] = _weights(row, prompt_loss_weight)
     positions = torch.arange(longest).expand(shape)
-    return Batch(input_ids, positions, mask, targets, weights, sum(len(row) for row in rows), longest=longest)
+    useful = sum(len(row) for row in rows)
+    return Batch(input_ids, positions, mask, targets, weights, _trained(weights), useful, longest=longest)
 
 
 def packed(rows: Sequence[Row], prompt_loss_weight: float) -> Batch:
@@ -74,16 +77,22 @@ def packed(rows: Sequence[Row], prompt_loss_weight: float) -> Batch:
         positions.append(torch.arange(len(row)))
         targets.append(torch.cat((tokens[1:], torch.zeros(1, dtype=torch.long))))
         weights.append(torch.cat((_weights(row, prompt_loss_weight), torch.zeros(1))))
+    of_targets = torch.cat(weights)[None]
     return Batch(
         torch.cat(input_ids)[None],
         torch.cat(positions)[None],
         None,
         torch.cat(targets)[None],
-        torch.cat(weights)[None],
+        of_targets,
+        _trained(of_targets),
         sum(len(row) for row in rows),
         torch.tensor([0, *accumulate(len(row) for row in rows)], dtype=torch.int32),
         max(len(row) for row in rows),
     )
+
+
+def _trained(weights: torch.Tensor) -> torch.Tensor:
+    return weights.flatten().nonzero().flatten()
 
 
 def _weights(row: Row, prompt_loss_weight: float) -> torch.Tensor:

@@ -72,7 +72,8 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
     show(f"this machine multiplies matrices at {rate_limit / 1e12:.2f} TFLOP/s")
     parameters = trained_parameters(model)
     # No weight decay: it would pull the adapter, and only the adapter, towards zero, that is towards the base.
-    optimiser = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=0.0)
+    settings: dict[str, Any] = {"lr": config.learning_rate, "betas": (0.9, 0.999), "weight_decay": 0.0}
+    optimiser = torch.optim.AdamW(parameters.values(), **settings, fused=machine.device.type == "cuda")
 
     def gradients(chosen: list[Row]) -> tuple[float, int]:
         """Sum the gradients of a step's rows; return their part of its mean loss, in nats, and their tokens."""

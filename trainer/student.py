@@ -14,6 +14,7 @@ from seedbed.trainer.batches import Batch, chunks, packed, packs, padded
 from seedbed.trainer.checkpoint import random_state, restore_random_state
 from seedbed.trainer.data import Row
 from seedbed.trainer.fused import fuse
+from seedbed.trainer.kernels import use_kernels
 from seedbed.trainer.loss import summed_loss
 from seedbed.trainer.memory import USABLE_SHARE, free_bytes, pass_bytes, shapes_of
 from seedbed.trainer.model import Machine, add_adapter, load_base, trained_parameters
@@ -35,6 +36,8 @@ class Student:
     is_chunked: bool
     is_fused: bool
     is_varlen: bool = False
+    has_kernels: bool = False
+    """Norms and activation keep less: each is one kernel."""
     is_checkpointed: bool = False
     notes: list[str] = field(default_factory=list)
     """What is done otherwise than configured, and why."""
@@ -101,6 +104,11 @@ def make_student(base: Any, machine: Machine, config: TrainingConfig, name: str,
     if is_chunked and (reason := reason_against_chunked_loss(base)):
         is_chunked = False
         notes.append(f"the loss is taken from whole logits: {reason}")
+    kernels: list[str] = []
+    if config.kernels == "auto":
+        kernels, reason = use_kernels(base, machine)
+        if reason and machine.device.type == "cuda":
+            notes.append(f"eager torch computes what kernels could: {reason}")
     is_varlen = is_packed and config.attention == "auto"
     if is_varlen and (reason := _try_varlen(base, machine)):
         is_varlen = False
@@ -111,7 +119,8 @@ def make_student(base: Any, machine: Machine, config: TrainingConfig, name: str,
         is_fused = False
         notes.append(f"LoRA is computed by PEFT, not fused: {reason}")
     model.train()
-    return Student(model, config, machine, pad_id, is_packed, is_chunked, is_fused, is_varlen, notes=notes)
+    has_kernels = {"norm", "activation"} <= set(kernels)
+    return Student(model, config, machine, pad_id, is_packed, is_chunked, is_fused, is_varlen, has_kernels, notes=notes)
 
 
 def _try_varlen(base: Any, machine: Machine) -> str:
@@ -144,6 +153,7 @@ def choose_checkpointing(student: Student, longest: int) -> str:
         is_chunked=student.is_chunked,
         is_checkpointed=False,
         has_mask=not student.is_varlen,
+        has_kernels=student.has_kernels,
     )
     # Gradient and two moments of each adapter weight, float32, are still to come.
     needed += 12 * sum(parameter.numel() for parameter in trained_parameters(student.model).values())

@@ -2,6 +2,7 @@
 
 import math
 import time
+from typing import Any
 
 import torch
 

@@ -11,17 +11,17 @@ BLOCK = 4096
 
 @triton.jit
 def _slope_kernel(  # type: ignore[no-untyped-def]
-    logits, targets, weights, losses, row_stride, columns, IS_TRAINED: tl.constexpr, BLOCK: tl.constexpr
+    logits, targets, weights, losses, row_stride, columns, is_trained: tl.constexpr, block: tl.constexpr
 ):
     """Each program takes one row of `logits` (N, V): loss = log Σ exp(x) - x[target], slope = w (softmax - onehot)."""
     row = tl.program_id(0).to(tl.int64)
     start = logits + row * row_stride
     target = tl.load(targets + row)
-    lanes = tl.arange(0, BLOCK)
+    lanes = tl.arange(0, block)
     # Each lane keeps its own maximum and sum, so that only the end needs the whole block.
-    highest = tl.full((BLOCK,), -1e30, tl.float32)
-    total = tl.zeros((BLOCK,), tl.float32)
-    for at in range(0, columns, BLOCK):
+    highest = tl.full((block,), -1e30, tl.float32)
+    total = tl.zeros((block,), tl.float32)
+    for at in range(0, columns, block):
         x = tl.load(start + at + lanes, mask=at + lanes < columns, other=-1e30).to(tl.float32)
         higher = tl.maximum(highest, x)
         total = total * tl.exp(highest - higher) + tl.exp(x - higher)
@@ -29,10 +29,10 @@ def _slope_kernel(  # type: ignore[no-untyped-def]
     top = tl.max(highest, 0)
     log_sum = top + tl.log(tl.sum(total * tl.exp(highest - top), 0))
     tl.store(losses + row, log_sum - tl.load(start + target).to(tl.float32))
-    if IS_TRAINED:
+    if is_trained:
         tl.debug_barrier()  # every thread has read x[target] before it is written over
         weight = tl.load(weights + row)
-        for at in range(0, columns, BLOCK):
+        for at in range(0, columns, block):
             mask = at + lanes < columns
             x = tl.load(start + at + lanes, mask=mask, other=-1e30).to(tl.float32)
             slope = tl.exp(x - log_sum) - tl.where(at + lanes == target, 1.0, 0.0)

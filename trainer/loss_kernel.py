@@ -10,8 +10,15 @@ BLOCK = 4096
 
 
 @triton.jit
-def _slope_kernel(  # type: ignore[no-untyped-def]
-    logits, targets, weights, losses, row_stride, columns, is_trained: tl.constexpr, block: tl.constexpr
+def _slope_kernel(  # type: ignore[no-untyped-def] # noqa: ANN202
+    logits,  # noqa: ANN001
+    targets,  # noqa: ANN001
+    weights,  # noqa: ANN001
+    losses,  # noqa: ANN001
+    row_stride,  # noqa: ANN001
+    columns,  # noqa: ANN001
+    is_trained: tl.constexpr,
+    block: tl.constexpr,
 ):
     """Each program takes one row of `logits` (N, V): loss = log Σ exp(x) - x[target], slope = w (softmax - onehot)."""
     row = tl.program_id(0).to(tl.int64)

@@ -375,7 +375,8 @@ def main() -> None:
     parser.add_argument("--checkpointed", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(run_arm(options.arm[0], options.shape[0], checkpointed=options.checkpointed, profile=options.profile)))
+        ways = {"checkpointed": options.checkpointed, "profile": options.profile}
+        print(json.dumps(run_arm(options.arm[0], options.shape[0], **ways)))
         return
     is_tiny = options.quick or not torch.cuda.is_available()
     shapes = ["tiny"] if is_tiny else options.shape or ["0.5B", "1.5B", "8B"]

@@ -31,7 +31,7 @@ class _FusedLora(torch.autograd.Function):
         context.save_for_backward(x, low, down, *weights, *ups)
         context.scales, context.ranks = scales, ranks
         found = []
-        for part, weight, bias, up, scale in zip(low.split(ranks, 1), weights, biases, ups, scales, strict=True):
+        for part, weight, bias, up, scale in zip(torch.split(low, ranks, 1), weights, biases, ups, scales, strict=True):
             y = torch.nn.functional.linear(x, weight, bias)  # (N, out)
             found.append(y.addmm_(part, up.T, alpha=scale))
         return tuple(found)
@@ -42,11 +42,11 @@ class _FusedLora(torch.autograd.Function):
         weights, ups = rest[: len(context.scales)], rest[len(context.scales) :]
         slopes = [slope.contiguous() for slope in outer]  # each (N, out)
         up_slopes, low_slopes = [], []
-        for slope, up, part, scale in zip(slopes, ups, low.split(context.ranks, 1), context.scales, strict=True):
+        for slope, up, part, scale in zip(slopes, ups, torch.split(low, context.ranks, 1), context.scales, strict=True):
             up_slopes.append((slope.T @ part).float().mul_(scale))
             low_slopes.append((slope @ up).mul_(scale))
         low_slope = torch.cat(low_slopes, 1) if len(low_slopes) > 1 else low_slopes[0]  # (N, R)
-        down_slopes = (low_slope.T @ x).float().split(context.ranks)
+        down_slopes = torch.split((low_slope.T @ x).float(), context.ranks)
         x_slope = None
         if context.needs_input_grad[0]:
             x_slope = torch.mm(low_slope, down)

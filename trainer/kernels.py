@@ -81,7 +81,7 @@ def _replace(
 ) -> str:
     """Give modules another forward function, unless it answers otherwise than the first one's own."""
     first = modules[0]
-    if reason := _off(lambda x: first(x), lambda x: forward(first, x), make(first)):
+    if reason := _off(first, lambda x: forward(first, x), make(first)):
         return reason
     for module in modules:
         module.forward = MethodType(forward, module)
@@ -112,7 +112,7 @@ def _use_rotary(model: Any, machine: Machine) -> str:
 
     def both(way: Callable[..., Any]) -> Callable[[torch.Tensor], torch.Tensor]:
         def run(x: torch.Tensor) -> torch.Tensor:
-            q, k = x.split((heads, keys), dim=2)  # (1, T, heads, D)
+            q, k = torch.split(x, [heads, keys], dim=2)  # (1, T, heads, D)
             # Liger's rotates in place, so each way has copies of its own.
             return torch.cat(way(q.clone().transpose(1, 2), k.clone().transpose(1, 2), cos, sin), dim=1)
 

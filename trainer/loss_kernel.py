@@ -9,8 +9,8 @@ import triton.language as tl
 BLOCK = 4096
 
 
-@triton.jit
-def _slope_kernel(  # type: ignore[no-untyped-def] # noqa: ANN202
+@triton.jit  # type: ignore[untyped-decorator]
+def _slope_kernel(  # type: ignore[no-untyped-def]  # noqa: ANN202
     logits,  # noqa: ANN001
     targets,  # noqa: ANN001
     weights,  # noqa: ANN001

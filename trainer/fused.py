@@ -101,9 +101,7 @@ class _Group:
             given += [base.weight, base.bias, down, up, down_cast.of(down, x.dtype), up_cast.of(up, x.dtype)]
         scales = tuple(layer.scaling[layer.active_adapters[0]] for layer in self.layers)
         found = _FusedLora.apply(x.reshape(-1, x.shape[-1]), scales, *given)  # type: ignore[no-untyped-call]
-        return {
-            id(layer): y.view(*x.shape[:-1], y.shape[-1]) for layer, y in zip(self.layers, found, strict=True)
-        }
+        return {id(layer): y.view(*x.shape[:-1], y.shape[-1]) for layer, y in zip(self.layers, found, strict=True)}
 
 
 def fuse(model: Any) -> str:

@@ -146,4 +146,3 @@ def _relative(expected: torch.Tensor, found: torch.Tensor) -> float:
 def _random(machine: Machine, *shape: int) -> torch.Tensor:
     generator = torch.Generator(device=machine.device).manual_seed(0)
     return torch.randn(shape, generator=generator, device=machine.device, dtype=machine.dtype)
-

@@ -46,9 +46,7 @@ def shapes_of(model: Any, rank: int) -> Shapes:
     )
 
 
-def kept_bytes(
-    shapes: Shapes, tokens: int, *, is_fused: bool, has_mask: bool, has_kernels: bool = False
-) -> int:
+def kept_bytes(shapes: Shapes, tokens: int, *, is_fused: bool, has_mask: bool, has_kernels: bool = False) -> int:
     """Return what one layer keeps of a pass for the backward pass, without activation checkpointing.
 
     With b the bytes of a number, H hidden, I intermediate, Q queries, K keys, T tokens, for each token:

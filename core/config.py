@@ -141,6 +141,8 @@ class GenerationConfig(Section):
     """Who writes new rows. `promoted` is not read yet: the teacher always writes them."""
     recipes: dict[str, Annotated[float, Field(ge=0)]] = Field(default={"alpaca": 3.0, "self_instruct": 1.0})
     """Recipe to weight among those that serve a category (docs/recipes.md). `self_instruct` has more to read."""
+    verify_category: Literal["seeds", "off"] = "seeds"
+    """Who tells a row's category: a classifier learned from the seed tasks, or nobody (docs/recipes.md)."""
     human_demonstrations: Annotated[int, Field(ge=0, le=32)] = 6
     """Seed tasks shown in a `self_instruct` proposal (paper: 6)."""
     machine_demonstrations: Annotated[int, Field(ge=0, le=32)] = 2

@@ -16,7 +16,7 @@ from seedbed.core.errors import ConfigError, FilterError
 from seedbed.core.records import Candidate, Proposal, SeedTask, Verdict
 from seedbed.filters.correct import CorrectFilter
 from seedbed.filters.duplicate import DuplicateFilter
-from seedbed.filters.held_out import HeldOutFilter
+from seedbed.filters.held_out import CategoryOf, HeldOutFilter
 from seedbed.filters.protocol import Filter, Memory, as_candidate
 from seedbed.filters.quality import QualityFilter
 from seedbed.filters.references import Reference
@@ -340,6 +340,7 @@ def build_cascade(
     config: FiltersConfig,
     *,
     held_out: Collection[str] = (),
+    category_of: CategoryOf | None = None,
     references: Sequence[Path] = (),
     reference_fields: Sequence[str] = (),
     loaded: Sequence[Reference] = (),
@@ -351,6 +352,7 @@ def build_cascade(
         config: The section `[filters]`. Its `contamination.references` are not read: relative to a workspace, they are
             the caller's to resolve.
         held_out: Categories kept for evaluation; without any, `held_out` is left out.
+        category_of: Tells what a row looks like, so that `held_out` does not depend on its label.
         references: Files and folders of benchmarks to keep out, besides the shipped digests.
         reference_fields: The fields of them to compare with; empty: the reader's choice.
         loaded: Texts to keep out that are read already, such as the held-out tasks.
@@ -361,7 +363,8 @@ def build_cascade(
         InputError: A reference cannot be read.
     """
     wanted = _wanted(config, held_out, only)
-    filters = [_build(name, config, held_out, references, reference_fields, loaded) for name in ORDER if name in wanted]
+    held = HeldOutFilter(held_out, category_of)
+    filters = [_build(name, config, held, references, reference_fields, loaded) for name in ORDER if name in wanted]
     screening: list[Filter] = [InstructionFilter(config.wellformed)] if "wellformed" in wanted else []
     screening += [one for one in filters if one.name == "rouge"]
     if config.minhash.on_instructions:
@@ -388,7 +391,7 @@ def _wanted(config: FiltersConfig, held_out: Collection[str], only: Collection[s
 def _build(
     name: str,
     config: FiltersConfig,
-    held_out: Collection[str],
+    held_out: HeldOutFilter,
     references: Sequence[Path],
     reference_fields: Sequence[str],
     loaded: Sequence[Reference],
@@ -414,7 +417,7 @@ def _build(
 
             return RougeFilter(config.rouge)
         case "held_out":
-            return HeldOutFilter(held_out)
+            return held_out
         case "correct":
             return CorrectFilter()
         case _:

@@ -37,6 +37,9 @@ RELEASE_GRACE_S = 5.0
 Decide: TypeAlias = Callable[[Sequence[Candidate]], Awaitable[list[Decision]]]
 """Decide on candidates, in order; returns when the decisions are durable."""
 
+Check: TypeAlias = Callable[[Sequence[Candidate]], Awaitable[Sequence[Candidate]]]
+"""Look at rows before they are decided: what was found (category, grades) is on those that come back, in order."""
+
 Release: TypeAlias = Callable[[Sequence[str]], Awaitable[None]]
 """Forget screened proposals that came to nothing."""
 
@@ -80,6 +83,7 @@ class Engine:
         release: Release,
         ledger: Ledger,
         note_unreadable: NoteUnreadable,
+        check: Check | None = None,
         settings: GenerationConfig,
         events: Events | None = None,
         recipes: Mapping[str, Recipe] = RECIPES,
@@ -95,6 +99,7 @@ class Engine:
                 raise ConfigError(f'generation.recipes names "{name}"; known recipes: {", ".join(recipes)}')
         self._plan, self._send_request, self._screen_proposals = plan, ask, screen
         self._decide_batch, self._release, self._ledger, self._note = decide, release, ledger, note_unreadable
+        self._check = check
         self._concurrency = settings.concurrency or 64  # who knows the endpoints sets what suits them
         self._settings, self._events, self._recipes, self._now = settings, events or Events(), recipes, now
         self.counters = Counters()
@@ -254,7 +259,7 @@ class Engine:
         return is_novel
 
     async def _emit(self, job: _Job, send: MemoryObjectSendStream[_Row], candidates: Sequence[Candidate]) -> None:
-        for candidate in candidates:
+        for candidate in await self._check(candidates) if self._check and candidates else candidates:
             job.undecided += 1
             try:
                 await send.send((job, candidate))

@@ -100,4 +100,7 @@ async def _guarded(
             await note(asked.request, fault, as_json([row.instruction, row.input, row.output]))
         else:
             kept.append(row)
-    await emit(candidates_of(kept, assignment, asked.lineage))
+    # The rule verifies the category: a harmless look-alike about code is a row of `safety` all the same.
+    category = {"category": assignment.requested_category}
+    rows = candidates_of(kept, assignment, asked.lineage)
+    await emit([row.model_copy(update=category) for row in rows])

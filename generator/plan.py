@@ -165,8 +165,9 @@ class Plan:
         )
 
     def record(self, candidate: Candidate, accepted: bool) -> None:
-        """Learn what was decided on a candidate."""
-        self._remember(candidate.requested_category, accepted)
+        """Learn what was decided on a candidate; one of another category than was asked for is a miss for that."""
+        is_hit = accepted and candidate.category in ("", candidate.requested_category)
+        self._remember(candidate.requested_category, is_hit)
         state = self._states.get(candidate.category or candidate.requested_category)
         if accepted:
             self._choice.accepted(candidate.lineage.recipe)

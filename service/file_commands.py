@@ -113,15 +113,29 @@ def seeds_check(
     categories: Annotated[Path | None, typer.Option(help="A categories.toml; the packaged one by default.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what is wrong with a file of seed tasks, by line."""
-    from seedbed.seeds.load import PACKAGED_CATEGORIES, check_seed_tasks, load_categories
+    """Tell what is wrong with a file of seed tasks, by line.
 
-    problems = check_seed_tasks(file, load_categories(categories or PACKAGED_CATEGORIES))
+    And how well the categories can be told apart by them.
+    """
+    from seedbed.seeds.load import PACKAGED_CATEGORIES, check_seed_tasks, load_categories
+    from seedbed.service.seed_agreement import agreement_text, agreement_values
+
+    kinds = load_categories(categories or PACKAGED_CATEGORIES)
+    problems = check_seed_tasks(file, kinds)
     lines: list[dict[str, Any]] = [{"line": one.line, "problem": one.problem} for one in problems]
-    text = "\n".join(f"{file} line {one.line}: {one.problem}" for one in problems) or f"{file} is in order"
-    emit(as_json, {"file": str(file), "problems": lines}, text)
     if problems:
+        emit(
+            as_json,
+            {"file": str(file), "problems": lines},
+            "\n".join(f"{file} line {one['line']}: {one['problem']}" for one in lines),
+        )
         raise typer.Exit(1)
+    told = agreement_values(file, kinds)
+    emit(
+        as_json,
+        {"file": str(file), "problems": lines, "agreement": told},
+        f"{file} is in order\n{agreement_text(told)}",
+    )
 
 
 def pool_check(as_json: Json = False) -> None:

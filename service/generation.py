@@ -21,6 +21,7 @@ from seedbed.generator.plan import Plan, SampleAccepted
 from seedbed.pool.pool import Pool
 from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
 from seedbed.service.brought import brought_instructions
+from seedbed.service.checking import checker, held_out_category
 from seedbed.service.context import Context
 from seedbed.service.cost import cost_of
 from seedbed.service.decider import DecisionThread
@@ -68,6 +69,7 @@ def seeded_cascade(workspace: Workspace) -> Cascade:
     cascade = build_cascade(
         workspace.config.filters,
         held_out=workspace.held_out,
+        category_of=held_out_category(workspace),
         references=workspace.references(),
         loaded=held_out_references(workspace),
     )
@@ -128,6 +130,7 @@ async def _run_engine(
         release=decider.release,
         ledger=ledger,
         note_unreadable=ledger.unreadable,
+        check=checker(context.workspace),
         settings=settings,
         events=context.events,
     )

@@ -1,4 +1,4 @@
-"""Held-out tasks must not be learned: their texts are kept out of the pool, and looked for once more at the freeze."""
+"""Held-out tasks must not be learned: texts and categories are kept out of the pool, and looked for at the freeze."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -9,6 +9,7 @@ from seedbed.evaluation.tasks import read_set
 from seedbed.filters.contamination import ContaminationFilter
 from seedbed.filters.references import Item, Reference
 from seedbed.filters.rouge import RougeIndex
+from seedbed.service.checking import held_out_category
 from seedbed.service.workspace import Workspace
 
 BATCH_ROWS = 256
@@ -44,7 +45,10 @@ def _items(texts: Iterable[tuple[int, str]]) -> tuple[Item, ...]:
 
 
 class LeakCheck:
-    """The last look at a snapshot: no row near a held-out instruction, none that overlaps a held-out text."""
+    """The last look at a snapshot.
+
+    No row near a held-out instruction, none that overlaps a held-out text, none that looks like a held-out category.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         filters: FiltersConfig = workspace.config.filters
@@ -53,6 +57,7 @@ class LeakCheck:
         rouge = filters.rouge
         self._near = RougeIndex(threshold=rouge.threshold, operator=rouge.operator, tokenizer=rouge.tokenizer)
         self._near.load((seed.id, seed.instruction) for seed in workspace.held_out_seeds)
+        self._held_out, self._category_of = frozenset(workspace.held_out), held_out_category(workspace)
 
     def __call__(self, examples: Sequence[Example]) -> None:
         """Raise where a row leaks.
@@ -66,22 +71,28 @@ class LeakCheck:
         if leaks:
             more = f" (and {len(leaks) - SHOWN} more)" if len(leaks) > SHOWN else ""
             raise LeakError(
-                f"{len(leaks)} of {len(examples)} rows overlap with held-out tasks: {'; '.join(leaks[:SHOWN])}{more}; "
-                "refuse them, or take the category out of the held-out ones"
+                f"{len(leaks)} of {len(examples)} rows leak held-out tasks: {'; '.join(leaks[:SHOWN])}{more}; "
+                "`seedbed refilter` refuses what no person accepted; refuse the others by hand, or take the category "
+                "out of the held-out ones"
             )
 
     def _leaks(self, examples: Sequence[Example]) -> Iterator[str]:
-        overlaps = self._overlap.check_many([_candidate(example) for example in examples])
+        candidates = [_candidate(example) for example in examples]
+        overlaps = self._overlap.check_many(candidates)
         near = self._near.decide_batch([example.instruction for example in examples])
-        for example, overlap, match in zip(examples, overlaps, near, strict=True):
+        looks = [self._category_of(one) if self._category_of else "" for one in candidates]
+        for example, overlap, match, category in zip(examples, overlaps, near, looks, strict=True):
             if not overlap.accepted:
                 yield f"row {example.id[:12]} by {_said(overlap)}"
             elif match is not None:
                 yield f"row {example.id[:12]} by rouge {match.score:.2f} to {match.key}"
+            elif category in self._held_out:
+                yield f"row {example.id[:12]} looks like {category}"
 
 
 def _candidate(example: Example) -> Candidate:
-    return Candidate.of(example.instruction, example.input, example.output, lineage=Lineage(recipe="snapshot"))
+    lineage, category = Lineage(recipe="snapshot"), example.category
+    return Candidate.of(example.instruction, example.input, example.output, lineage=lineage, category=category)
 
 
 def _said(verdict: Verdict) -> str:

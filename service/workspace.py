@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from seedbed.core.config import Config
 from seedbed.core.errors import ConfigError, InputError
 from seedbed.core.load import load_config
 from seedbed.core.records import SeedTask
+from seedbed.seeds.classifier import CategoryClassifier
 from seedbed.seeds.load import Categories, load_categories, load_seed_tasks
 
 CONFIG = "seedbed.toml"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Workspace:
     """A workspace whose config and seeds have been read and checked."""
 
@@ -64,6 +66,11 @@ class Workspace:
     @property
     def held_out_seeds(self) -> tuple[SeedTask, ...]:
         return tuple(task for task in self.seeds if task.category in self.held_out)
+
+    @cached_property
+    def classifier(self) -> CategoryClassifier:
+        """What tells the category of a row, learned from the seed tasks."""
+        return CategoryClassifier(self.seeds, self.held_out)
 
     def references(self) -> tuple[Path, ...]:
         """Return the reference files and folders that are there.

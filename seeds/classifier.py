@@ -1,0 +1,200 @@
+"""Tells the category of a row, learned from the seed tasks: kernel ridge regression, solved exactly.
+
+Two kernels are added: a Gaussian one over traits (lengths, forms, cues; `seeds/traits.py`) and a linear one over
+hashed words. With as few examples as there are seeds this is one small matrix, solved in milliseconds, and what each
+seed would get with itself left out follows from the same matrix (Rifkin and Lippert 2007), so that the error is always
+known for the seeds at hand. The constants lie on a plateau: with each halved or doubled, 76% to 83% of the packaged
+seeds are told right.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from seedbed.core.records import SeedTask
+from seedbed.seeds.traits import cues_of, request_of, shape_of, words_of
+
+Matrix = npt.NDArray[np.float64]
+
+MIN_SEEDS = 5
+"""A category with fewer seed tasks is not learned: rows are never put into it."""
+
+WORD_SLOTS = 1 << 13
+WIDTH, CUES, REQUEST = 0.4, 0.5, 0.3
+"""Of the Gaussian kernel: its width, and what cues and the way of asking weigh beside lengths and forms."""
+WORDS = 0.5
+"""Weight of the linear kernel."""
+RIDGE = 0.2
+PRIOR = 0.4
+"""How far a category must be ahead of the one that was asked for to beat it, in score (from -1 to 1)."""
+TRUSTED = 0.5
+"""Least agreement on the seeds with which a row is moved to another category than was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is classified."""
+
+    instruction: str
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often the classifier names a seed's own category, with that seed left out."""
+
+    seeds: int
+    right: int
+    by_category: dict[str, tuple[int, int]]
+    """Category to seeds and those named right."""
+    held_out_seeds: int
+    held_out_found: int
+    """Held-out seeds that are told as held out, of whichever held-out category."""
+    trained_seeds: int
+    trained_refused: int
+    """Seeds of trained categories that are told as held out: what the contract costs."""
+
+    @property
+    def share(self) -> float:
+        return self.right / self.seeds if self.seeds else 0.0
+
+
+class CategoryClassifier:
+    """Learned once from seed tasks; answers in a fraction of a millisecond. Frozen, so any thread may ask."""
+
+    def __init__(self, seeds: Sequence[SeedTask], held_out: Collection[str] = ()) -> None:
+        """Learn the categories that have `MIN_SEEDS` seed tasks or more."""
+        self._scores = lru_cache(maxsize=1024)(self._scored)  # a row is asked for twice: to verify it, and to decide
+        counts = Counter(seed.category for seed in seeds)
+        learned = [seed for seed in seeds if counts[seed.category] >= MIN_SEEDS]
+        self.categories = tuple(sorted({seed.category for seed in learned}))
+        self._held_out = np.array([name in held_out for name in self.categories], dtype=bool)
+        self._places = {name: place for place, name in enumerate(self.categories)}
+        self._truth = np.array([self._places[seed.category] for seed in learned], dtype=np.int64)
+        if not self.can_tell:
+            return
+        rows = [Row(seed.instruction, seed.input, seed.output) for seed in learned]
+        counted = np.array([_counted(row) for row in rows])
+        self._rarity = np.log((len(rows) + 1) / ((counted > 0).sum(axis=0) + 0.5))
+        words = _unit(counted * self._rarity)
+        traits = np.array([_traits(row) for row in rows])
+        self._middle, self._spread = traits.mean(axis=0), traits.std(axis=0) + 1e-9
+        self._trait_weights = _trait_weights()
+        self._traits = self._scaled(traits)
+        kernel = _gaussian(self._traits, self._traits) + WORDS * words @ words.T
+        self._inverse = np.linalg.inv(kernel + RIDGE * np.eye(len(rows)))
+        targets = np.where(np.arange(len(self.categories)) == self._truth[:, None], 1.0, -1.0)
+        self._weights = self._inverse @ targets
+        self._word_weights = WORDS * words.T @ self._weights
+        self._left_out = targets - self._weights / np.diag(self._inverse)[:, None]
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there are two categories or more to tell apart."""
+        return len(self.categories) > 1
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """Measure the agreement on the seeds, each left out in its turn."""
+        if not self.can_tell:
+            return Agreement(0, 0, {}, 0, 0, 0, 0)
+        named = self._left_out.argmax(axis=1)
+        is_right, is_held = named == self._truth, self._held_out[self._truth]
+        by_category = {
+            name: (int((self._truth == place).sum()), int(is_right[self._truth == place].sum()))
+            for place, name in enumerate(self.categories)
+        }
+        found = self._held_out[named]
+        return Agreement(
+            seeds=len(named),
+            right=int(is_right.sum()),
+            by_category=by_category,
+            held_out_seeds=int(is_held.sum()),
+            held_out_found=int(found[is_held].sum()),
+            trained_seeds=int((~is_held).sum()),
+            trained_refused=int(found[~is_held].sum()),
+        )
+
+    def named(self, row: Row, requested: str = "") -> str:
+        """Name the category of a row; empty where nothing is known of it.
+
+        A held-out category is named wherever it scores highest, whatever was asked for. Otherwise the category that
+        was asked for stands unless another is ahead of it by `PRIOR`.
+        """
+        if not self.can_tell:
+            return requested
+        scores = self._scores(row)
+        best = int(scores.argmax())
+        if self._held_out[best]:
+            return self.categories[best]
+        place = self._places.get(requested)
+        if not requested:
+            return self.categories[best]
+        if place is None or self.agreement.share < TRUSTED or scores[best] - scores[place] < PRIOR:
+            return requested
+        return self.categories[best]
+
+    def is_held_out(self, row: Row) -> bool:
+        """Tell whether a row belongs to a held-out category."""
+        return self.can_tell and bool(self._held_out[int(self._scores(row).argmax())])
+
+    def _scored(self, row: Row) -> Matrix:
+        traits, slots = self._scaled(np.array([_traits(row)])), _slots(row)
+        places = np.fromiter(slots, dtype=np.int64, count=len(slots))
+        words = np.fromiter(slots.values(), dtype=np.float64, count=len(slots)) * self._rarity[places]
+        words /= max(float(np.linalg.norm(words)), 1e-9)
+        scores: Matrix = (_gaussian(traits, self._traits) @ self._weights)[0] + words @ self._word_weights[places]
+        return scores
+
+    def _scaled(self, traits: Matrix) -> Matrix:
+        scaled: Matrix = (traits - self._middle) / self._spread * self._trait_weights
+        return scaled
+
+
+def _traits(row: Row) -> list[float]:
+    shape = shape_of(row.instruction, row.input, row.output)
+    return [*shape, *cues_of(row.instruction, row.output), *request_of(row.instruction, row.input, row.output)]
+
+
+def _counted(row: Row) -> Matrix:
+    slots = np.zeros(WORD_SLOTS)
+    for slot, weight in _slots(row).items():
+        slots[slot] = weight
+    return slots
+
+
+def _slots(row: Row) -> dict[int, float]:
+    """Count the words of a row by slot; the tenth time that a word stands there adds less than the first."""
+    found: dict[int, float] = {}
+    for word, count in Counter(words_of(row.instruction, row.input, row.output)).items():
+        slot = crc32(word.encode("utf-8", "replace")) % WORD_SLOTS
+        found[slot] = found.get(slot, 0.0) + 1 + math.log(count)
+    return found
+
+
+def _unit(rows: Matrix) -> Matrix:
+    scaled: Matrix = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    return scaled
+
+
+def _gaussian(rows: Matrix, others: Matrix) -> Matrix:
+    """Compare traits that `_scaled` has weighted."""
+    squares = (rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None] - 2 * rows @ others.T
+    result: Matrix = np.exp(-WIDTH * np.maximum(squares, 0.0))
+    return result
+
+
+def _trait_weights() -> Matrix:
+    """Return the root of each trait's weight, so that each of the three kinds counts by its mean."""
+    kinds = (len(shape_of("", "", "")), len(cues_of("", "")), len(request_of("", "", "")))
+    weights: Matrix = np.sqrt(
+        np.concatenate([np.full(n, w / n) for n, w in zip(kinds, (1.0, CUES, REQUEST), strict=True)])
+    )
+    return weights

@@ -1,0 +1,212 @@
+"""What tells one kind of task from another, measured on a row: lengths, forms, what is asked, and how.
+
+The cues are English words that requests of one sort have in common; which kind of task they point to is learned from
+the seed tasks (`seeds/classifier.py`), so other categories need no other cues, only seeds.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain, pairwise
+
+_WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
+_MOST_WORDS, _MOST_CHARACTERS = 200, 1600
+"""Looked at in each field: a task says what it is at once."""
+_ENGLISH_WORDS = """
+the a an of to and in is it that for on with as was are be by at from this or his her its not they he she you we i have
+has had but which their were one all there when what who how if will would can do
+"""
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
+
+_ASKING = (
+    "what|who|whom|whose|which|why|how|when|where|does|do|did|is|are|was|were|can|could|may|should|in which|to whom|"
+    "by what|at what|from which|for how"
+)
+_QUESTION = re.compile(rf"(?:^|[:,.;!] |\bsay |\band )(?:{_ASKING})\b", re.IGNORECASE)
+_STARTS_AS_QUESTION = re.compile(r"^\W*(?:what|who|which|why|how|when|where|does|do|is|are|can|name)\b", re.IGNORECASE)
+_SOURCE = re.compile(
+    r"\b(?:according to|based on|judging by|(?:from|in) the (?:text|passage|email|notice|table|rules|report)|"
+    r"the (?:passage|paragraph|text|article|notice|report|fable|email|table|rules|description|claim|witness|letter))\b",
+    re.IGNORECASE,
+)
+_CHOICE = re.compile(
+    r"\b(?:classif|categor|label|sort |decide|assign|sentiment|tone|mood)|, or | or \w+[.?\"]", re.IGNORECASE
+)
+
+# A word that ends in * stands for all that begin so (with five letters or more); two words are a phrase.
+_CUES = {
+    "language": "trans* english french german spanish italian dutch portuguese swedish danish norwegian polish "
+    "russian turkish greek latin arabic hindi chinese mandarin japanese korean finnish czech hungarian "
+    "ukrainian hebrew",
+    "source": "according passage paragraph text article based notice excerpt report email letter review message "
+    "sentence note description below following given this",
+    "shorter": "summa* shorten shortened condense condensed abstract compress nutshell recap essence gist headline "
+    "brief sum_up boil_down main_point main_points key_point key_points",
+    "parts": "extract find identify collect spot mentioned name names date dates list_every list_all pull_out pick_out",
+    "labels": "classif* categor* label labels either positive negative sentiment spam decide_whether true_or yes_or "
+    "which_category which_kind which_type which_group which_class",
+    "code": "python javascript java sql html css bash shell regex regular_expression function code program script "
+    "query class bug loop algorithm unit_test unit_tests print prints return returns compile compiles rust git",
+    "form": "json csv yaml xml markdown table column columns row rows key keys field fields format schema toml ini",
+    "invented": "poem haiku limerick story stories tale dialogue slogan verse rhyme song lyrics fable scene character "
+    "fictional imagine invent riddle monologue narrator narrate tagline",
+    "drafted": "write draft compose letter email announcement invitation notice post speech essay article describe "
+    "explain description paragraph toast message review",
+    "restated": "rewrite rephrase reword paraphrase formal informal polite politely tone active_voice passive tense "
+    "simpler plain correct grammar turn change edit proofread person replace make_it make_this make_the",
+    "ideas": "idea ideas brainst* suggest suggestions ways tips possible names_for come_up think_of propose options "
+    "uses_for alternatives",
+    "planned": "plan schedule itinerary checklist steps timeline agenda order week day days recipe programme prepare "
+    "organise organize routine timetable before hour hours",
+    "numbers": "calcul* comput* solve percent percentage sum how_many how_much average area equation total probability "
+    "divide multiply cost speed fraction round number + * / = × ÷ %",
+    "inferred": "conclu* deduce deduced logic logical reason reasoning infer therefore must puzzle assume assumpt* "
+    "follows statement statements premises premise why cause caused who which if",
+    "harm": "hack hacks hacking steal stealing weapon weapons bomb bombs poison poisons poisonous illeg* kill killed "
+    "killing drug drugs password fraud fake spy stalk threat threaten forge break_into hurt secretly without_her "
+    "without_his without_their without_them without_being lock knife explo* blackmail cheat",
+    "mine": "my me i our us we",
+}
+_ANSWERED = {
+    "declined": "can't_be can't_help can't_know can't_tell i_can't i_cannot i_won't not_able nobody sorry please_send "
+    "please_tell please_paste please_give please_share no_way don't_see don't_know don't_have depends_on",
+    "reasons": "so because therefore hence thus since",
+    "worked_out": "the_answer",
+    "addressed": "you your dear",
+}
+
+
+def _by_cue(cues: dict[str, str]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for place, words in enumerate(cues.values()):
+        for word in words.split():
+            key = word.replace("_", " ")
+            found[key] = (*found.get(key, ()), place)
+    return found
+
+
+_ASKED_WORDS, _ANSWER_WORDS = _by_cue(_CUES), _by_cue(_ANSWERED)
+_STEM_LETTERS = tuple(sorted({len(word) - 1 for word in _ASKED_WORDS if word.endswith("*") and len(word) > 1}))
+_STEP = re.compile(r"^\s*(?:step|day|week|\d+[.:)]|mon|tue|\d{1,2}:\d\d)", re.IGNORECASE)
+_ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)])")
+
+
+def cues_of(instruction: str, output: str) -> list[float]:
+    """Tell which sorts of words a row has, 1 or 0 each."""
+    return [
+        *_marks(_tokens(instruction), _ASKED_WORDS, len(_CUES)),
+        *_marks(_tokens(output), _ANSWER_WORDS, len(_ANSWERED)),
+        float(_STARTS_AS_QUESTION.match(instruction) is not None),
+        float(_STEP.match(output) is not None),
+    ]
+
+
+def shape_of(instruction: str, input: str, output: str) -> list[float]:
+    """Measure lengths, lines, signs and what the output shares with the input; small numbers of like size."""
+    asked, given, answer = (_tokens(text) for text in (instruction, input, output))
+    lines = [line for line in output.split("\n") if line.strip()]
+    source = set(given)
+    return [
+        *(_log(len(_letters(words))) for words in (asked, given, answer)),
+        float(not input.strip()),
+        _log(input.count("\n")),
+        _log(len(lines)),
+        float("?" in instruction),
+        _english(given),
+        _english(answer),
+        _share(answer, source),
+        _share(_letters(answer), set(asked)),
+        _longest_run(answer[:60], (given + asked)[:_MOST_WORDS]) / max(1, min(len(answer), 60)),
+        _log(sum(char.isdigit() for char in output)) / 3,
+        _log(sum(char.isdigit() for char in instruction + input)) / 3,
+        _log(sum(output.count(char) for char in "{}[]<>|;=")),
+        _log(sum(input.count(char) for char in "{}[]<>|;=")),
+        sum(_ITEM.match(line) is not None for line in lines) / max(1, len(lines)),
+        min(4.0, len(output) / max(1, len(lines)) / 60),
+        _log(sum(ord(char) > 127 for char in output)),
+        _log(sum(ord(char) > 127 for char in input)),
+        float("?" in output),
+        float('"' in instruction or "“" in instruction),
+        float(output.rstrip().endswith((".", "!"))),
+        float(answer[:1] == ("i",)),
+        float("```" in output),
+    ]
+
+
+def request_of(instruction: str, input: str, output: str) -> list[float]:
+    """Tell how it is asked: as a question about a given text with a short answer, as a choice, as an order."""
+    asked, given, answer = (_tokens(text) for text in (instruction, input, output))
+    is_question = "?" in instruction or _QUESTION.search(instruction) is not None
+    has_text = len(input.split()) >= 12
+    answer_words = len(output.split())
+    is_short = answer_words <= 12 and len([line for line in output.split("\n") if line.strip()]) <= 1
+    is_copied = _share(answer, {*given, *asked}) > 0.5
+    names_source = _SOURCE.search(instruction) is not None
+    return [
+        float(is_question),
+        float(is_question and has_text),
+        float(is_question and has_text and is_short),
+        float(is_question and has_text and is_short and is_copied),
+        float(names_source),
+        float(names_source and is_question),
+        float(answer_words <= 4 and _CHOICE.search(instruction) is not None),
+        float(not is_question and len(given) >= 8 and is_copied),
+        abs(_english(given or asked) - _english(answer)),
+        float(answer_words <= 3),
+    ]
+
+
+def words_of(instruction: str, input: str, output: str) -> list[str]:
+    """Return the words of a row, each marked with where it stands; pairs and the first words of the instruction too."""
+    asked = _tokens(instruction)[:80]
+    found = [f"a {word}" for word in asked]
+    found += [f"b {one} {other}" for one, other in pairwise(asked)]
+    found += [f"s{count} {' '.join(asked[:count])}" for count in (1, 2, 3)]
+    found += [f"i {word}" for word in _tokens(input)[:60]]
+    return found + [f"o {word}" for word in _tokens(output)[:60]]
+
+
+@lru_cache(maxsize=16)  # the fields of one row are asked for several times
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(text[:_MOST_CHARACTERS].lower().replace("’", "'"))[:_MOST_WORDS])
+
+
+def _marks(words: Sequence[str], cues: dict[str, tuple[int, ...]], count: int) -> list[float]:
+    marks = [0.0] * count
+    stems = [f"{word[:letters]}*" for word in words for letters in _STEM_LETTERS if len(word) >= letters]
+    for key in chain(words, stems, (f"{one} {other}" for one, other in pairwise(words))):
+        for place in cues.get(key, ()):
+            marks[place] = 1.0
+    return marks
+
+
+def _letters(words: Sequence[str]) -> list[str]:
+    return [word for word in words if word[0].isalpha()]
+
+
+def _english(words: Sequence[str]) -> float:
+    """Return the share of the commonest English words, as in English prose where there is next to no text."""
+    letters = _letters(words)
+    return sum(word in _ENGLISH for word in letters) / len(letters) if len(letters) > 2 else 0.3
+
+
+def _share(words: Sequence[str], of: set[str]) -> float:
+    return sum(word in of for word in words) / max(1, len(words))
+
+
+def _log(count: int) -> float:
+    return math.log2(count + 1)
+
+
+def _longest_run(words: Sequence[str], source: Sequence[str]) -> int:
+    """Return the length of the longest run of words that stands in the source as it is."""
+    places: dict[str, list[int]] = {}
+    for place, word in enumerate(source):
+        places.setdefault(word, []).append(place)
+    longest, before = 0, dict[int, int]()
+    for word in words:
+        now = {place: before.get(place - 1, 0) + 1 for place in places.get(word, ())}
+        longest = max(longest, *now.values()) if now else longest
+        before = now
+    return longest

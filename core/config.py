@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from seedbed.core.recipe_config import (
     AnswerConfig,
     ChainOfThoughtConfig,
+    ChecksConfig,
     EvolveConfig,
     RefusalConfig,
     UnanswerableConfig,
@@ -139,10 +140,21 @@ class GenerationConfig(Section):
 
     generate_with: Literal["teacher", "promoted"] = "teacher"
     """Who writes new rows. `promoted` is not read yet: the teacher always writes them."""
-    recipes: dict[str, Annotated[float, Field(ge=0)]] = Field(default={"alpaca": 3.0, "self_instruct": 1.0})
-    """Recipe to weight among those that serve a category (docs/recipes.md). `self_instruct` has more to read."""
+    recipes: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={
+            "alpaca": 3.0,
+            "self_instruct": 1.0,
+            "evolve": 1.0,
+            "chain_of_thought": 3.0,
+            "refusal": 1.0,
+            "unanswerable": 1.0,
+        }
+    )
+    """Recipe to weight among those that serve a category: 5% chain of thought, 3% safety, 2% unanswerable rows."""
     verify_category: Literal["seeds", "off"] = "seeds"
     """Who tells a row's category: a classifier learned from the seed tasks, or nobody (docs/recipes.md)."""
+    share_move: Annotated[float, Field(ge=1, le=4)] = 1.5
+    """Most by which an evaluation multiplies or divides a category's share (weak ones get more rows); 1: never."""
     human_demonstrations: Annotated[int, Field(ge=0, le=32)] = 6
     """Seed tasks shown in a `self_instruct` proposal (paper: 6)."""
     machine_demonstrations: Annotated[int, Field(ge=0, le=32)] = 2
@@ -180,6 +192,7 @@ class GenerationConfig(Section):
     refusal: RefusalConfig = RefusalConfig()
     unanswerable: UnanswerableConfig = UnanswerableConfig()
     answer: AnswerConfig = AnswerConfig()
+    checks: ChecksConfig = ChecksConfig()
 
 
 class WellformedConfig(Section):

@@ -58,6 +58,21 @@ class UnanswerableConfig(Section):
     """As Alpaca writes triples."""
 
 
+class ChecksConfig(Section):
+    """What is checked of an answer before it is decided; the filter `correct` refuses what was found wrong."""
+
+    formats: bool = True
+    """Parse JSON, CSV and XML where the instruction asks for it."""
+    labels: bool = True
+    """Where an instruction gives labels to choose from, the answer must be among them."""
+    run_code: bool = False
+    """Run the Python of `coding` rows, in a sandbox without network; needs bubblewrap (docs/recipes.md)."""
+    code_time_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    """Seconds that a program may run."""
+    code_memory_mb: Annotated[int, Field(ge=32, le=4096)] = 256
+    """Memory that a program may take."""
+
+
 class AnswerConfig(Section):
     """Answers to instructions that you bring, and the answers of `evolve`."""
 

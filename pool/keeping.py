@@ -146,10 +146,15 @@ def add_report(report: EvalReport) -> Write[None]:
     return Write(run)
 
 
-def set_shares(shares: Mapping[str, float], reason: str, now: float) -> Write[None]:
-    """Add target shares to the history; the newest of a category holds."""
+def set_shares(shares: Mapping[str, float], reason: str | Mapping[str, str], now: float) -> Write[None]:
+    """Add target shares to the history, with one reason or one for each; the newest of a category holds."""
     rows = [
-        {"category": category, "share": share, "reason": storable(reason), "changed_at": now}
+        {
+            "category": category,
+            "share": share,
+            "reason": storable(reason if isinstance(reason, str) else reason[category]),
+            "changed_at": now,
+        }
         for category, share in shares.items()
     ]
 

@@ -385,8 +385,8 @@ class Pool:
     def share_history(self) -> list[ShareChange]:
         return self._read(reads.shares)
 
-    def set_shares(self, shares: Mapping[str, float], reason: str) -> None:
-        """Store new target shares and why they are so; those before stay in the history."""
+    def set_shares(self, shares: Mapping[str, float], reason: str | Mapping[str, str]) -> None:
+        """Store new target shares and why they are so, all or none; those before stay in the history."""
         self._write(keeping.set_shares(shares, reason, self._now()))
 
     @contextmanager

@@ -1,19 +1,33 @@
-"""What is found out about a row before it is decided: its category, as verified."""
+"""What is found out about a row before it is decided: its category, as verified, and whether its answer is wrong."""
 
 from collections.abc import Sequence
 
 from seedbed.core.records import Candidate
 from seedbed.filters.held_out import CategoryOf
+from seedbed.generator.code_check import CODE, runs_well
 from seedbed.generator.engine import Check
+from seedbed.generator.formats import FORMAT, LABELS, is_allowed_label, is_of_format
+from seedbed.generator.sandbox import Limits, require_sandbox
 from seedbed.seeds.classifier import Row
 from seedbed.service.workspace import Workspace
 
+CODING = "coding"
+
 
 def checker(workspace: Workspace) -> Check:
-    """Return what looks at the rows of a run."""
+    """Return what looks at the rows of a run.
+
+    Raises:
+        ConfigError: Code is to be run, and there is no sandbox for it.
+    """
+    settings = workspace.config.generation.checks
+    if settings.run_code:
+        require_sandbox()
+    limits = Limits(settings.code_time_s, settings.code_memory_mb)
 
     async def check(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
-        return [verified(workspace, candidate) for candidate in candidates]
+        rows = [with_grades(workspace, verified(workspace, candidate)) for candidate in candidates]
+        return [await _with_code_run(row, limits) for row in rows] if settings.run_code else rows
 
     return check
 
@@ -31,12 +45,34 @@ def verified(workspace: Workspace, candidate: Candidate) -> Candidate:
     return candidate.model_copy(update={"category": category})
 
 
+def with_grades(workspace: Workspace, candidate: Candidate) -> Candidate:
+    """Return a row with what can be checked of its answer without running anything."""
+    settings, found = workspace.config.generation.checks, dict[str, bool | None]()
+    if settings.formats:
+        found[FORMAT] = is_of_format(candidate.instruction, candidate.output)
+    if settings.labels:
+        found[LABELS] = is_allowed_label(candidate.instruction, candidate.output)
+    return _graded(candidate, found)
+
+
 def held_out_category(workspace: Workspace) -> CategoryOf | None:
     """Return what tells the held-out rows for the filter; None where the config wants nobody to."""
     if workspace.config.generation.verify_category == "off":
         return None
     classifier = workspace.classifier
     return lambda candidate: classifier.named(_row(candidate), candidate.category or candidate.requested_category)
+
+
+async def _with_code_run(candidate: Candidate, limits: Limits) -> Candidate:
+    if CODING not in (candidate.category, candidate.requested_category):
+        return candidate
+    is_right = await runs_well(candidate.instruction, candidate.input, candidate.output, limits)
+    return _graded(candidate, {CODE: is_right})
+
+
+def _graded(candidate: Candidate, found: dict[str, bool | None]) -> Candidate:
+    grades = {name: float(is_right) for name, is_right in found.items() if is_right is not None}
+    return candidate.model_copy(update={"grades": {**candidate.grades, **grades}}) if grades else candidate
 
 
 def _row(candidate: Candidate) -> Row:

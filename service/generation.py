@@ -28,6 +28,7 @@ from seedbed.service.decider import DecisionThread
 from seedbed.service.leaks import held_out_references
 from seedbed.service.ledger import PoolLedger
 from seedbed.service.live import Live, generation_gauge
+from seedbed.service.shares import note_base, target_shares
 from seedbed.service.stopping import Stop
 from seedbed.service.workspace import Workspace
 
@@ -167,6 +168,7 @@ async def _watch(fleet: Fleet, counters: Counters, context: Context, live: Live)
 async def plan_of(context: Context, fleet: Fleet) -> Plan:
     """Make the plan of a run: what is in the pool counts, and nothing that was asked is asked again."""
     pool, settings = context.pool, context.workspace.config.generation
+    note_base(context.workspace, pool)
     counts, trained = pool.counts(), [one.name for one in context.workspace.categories.trained]
     brought = brought_instructions(context.workspace.folder, settings.answer, trained, pool)
     return Plan(
@@ -178,7 +180,7 @@ async def plan_of(context: Context, fleet: Fleet) -> Plan:
         accepted=counts.categories,
         accepted_by_recipe=counts.recipes,
         brought=brought,
-        shares=pool.shares() or None,
+        shares=target_shares(context.workspace, pool),
         sample_accepted=_sampler(pool),
         first_number=counts.requests,
         events=context.events,

@@ -34,6 +34,7 @@ from seedbed.service.leaks import LeakCheck
 from seedbed.service.lease import check_lease
 from seedbed.service.live import Live, evaluation_gauge, training_gauge
 from seedbed.service.promotion import apply_decision
+from seedbed.service.shares import follow_scores
 from seedbed.service.stopping import Stop
 from seedbed.service.training import adapter_folder, train
 
@@ -97,6 +98,7 @@ class Rounds:
             return not self._stop.is_wanted  # cancelled: the rows count for the next round
         adapter, report = made
         self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
+        follow_scores(self._context, report)
         apply_decision(self._context, adapter, report)
         async with self._keeper.alone:
             await self._keeper.look()

@@ -120,6 +120,10 @@ class Proposal(Record):
     lineage: Lineage
 
 
+CHECK_PREFIX = "check."
+"""Checks are the grades named so: 1 where an answer was found right, 0 where it was found wrong."""
+
+
 class Candidate(Record):
     """A triple that wants to enter the pool."""
 
@@ -448,6 +452,14 @@ class Cost(Record):
     money_per_accepted: float | None = None
 
 
+class Checked(Record):
+    """What one check found among all rows that it could tell of, refused ones included."""
+
+    rows: int
+    wrong: int
+    share_wrong: float
+
+
 class ServingState(StrEnum):
     """How the serving endpoint stands to the adapter in service."""
 
@@ -493,6 +505,8 @@ class Status(Record):
     cost: float = 0.0
     costs: dict[str, dict[str, Cost]] = {}
     """`categories` and `recipes`: name to what its rows cost."""
+    checks: dict[str, Checked] = {}
+    """By name: `arithmetic`, `agreement`, `format`, `labels`, `code`."""
     adapter_in_service: str = ""
     serving: Serving = Serving()
     alarms: tuple[str, ...] = ()

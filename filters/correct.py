@@ -1,11 +1,9 @@
 """Refuses rows whose answer was checked and found wrong."""
 
-from seedbed.core.records import Candidate, Verdict
+from seedbed.core.records import CHECK_PREFIX, Candidate, Verdict
 from seedbed.filters.protocol import accept, refuse
 
 NAME = "correct"
-CHECK_PREFIX = "check."
-"""Checks are the grades named so: 1 where an answer was found right, 0 where it was found wrong."""
 
 
 class CorrectFilter:

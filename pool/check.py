@@ -3,9 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
+import orjson
 from sqlalchemy import Connection, func, literal, select, text
 
 from seedbed.core.errors import SeedbedError
+from seedbed.core.records import CHECK_PREFIX
 from seedbed.core.snapshots import MANIFEST, read_snapshot
 from seedbed.pool import reads, schema
 from seedbed.pool.pool import Pool
@@ -51,9 +53,20 @@ def _recount_groups(connection: Connection) -> Counted:
     pieces = schema.unreadable.c.reason
     for reason, number in connection.execute(select(pieces, func.count()).group_by(pieces)):
         counted["unreadable", reason] = number
+    counted |= _recount_checks(connection)
     for kind, rows in (("occurrences", schema.occurrences), ("runs", schema.runs)):
         counted[kind, ""] = connection.execute(select(func.count()).select_from(rows)).scalar_one()
     return counted
+
+
+def _recount_checks(connection: Connection) -> Counted:
+    counted: Counter[tuple[str, str]] = Counter()
+    for grades in connection.execute(select(schema.candidates.c.grades).where(schema.candidates.c.grades != "{}")):
+        for name, grade in orjson.loads(grades[0]).items():
+            if name.startswith(CHECK_PREFIX):
+                counted["checked", name] += 1
+                counted["checked_wrong", name] += grade < 1
+    return dict(counted)
 
 
 def _recount_requests(connection: Connection) -> Counted:

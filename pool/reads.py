@@ -73,6 +73,8 @@ def counts(connection: Connection) -> PoolCounts:
         requests=asked.get("stored", 0),
         unanswered=asked.get("waiting", 0),
         failed=asked.get("failed", 0),
+        checked=dict(sorted(kept.get("checked", {}).items())),
+        checked_wrong=dict(sorted(kept.get("checked_wrong", {}).items())),
     )
 
 

@@ -134,6 +134,10 @@ class PoolCounts:
     """Neither answered nor given up."""
     failed: int
     """Given up."""
+    checked: Mapping[str, int] = field(default_factory=dict)
+    """Candidates that each check could tell of, by grade (`check.arithmetic`)."""
+    checked_wrong: Mapping[str, int] = field(default_factory=dict)
+    """Of these, the ones found wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
-from seedbed.core.records import Completion, Request, Subject, TrainingRun
+from seedbed.core.records import CHECK_PREFIX, Candidate, Completion, Request, Subject, TrainingRun
 from seedbed.pool import schema
 from seedbed.pool.records import Committed, Decided, RequestFailure, Unreadable
 from seedbed.pool.rows import (
@@ -166,6 +166,8 @@ def _decide(transaction: Transaction, item: Decided, row: Values, decision: Valu
         transaction.insert(
             schema.candidates if subject is Subject.CANDIDATE else schema.proposals, {**row, "sequence": 0, **values}
         )
+        if isinstance(item.subject, Candidate):
+            _count_checks(transaction, item.subject)
     transaction.insert(schema.decisions, decision)
     transaction.set_standing(subject, identity, standing)
     if former is not None:
@@ -198,6 +200,13 @@ def _note_occurrence(transaction: Transaction, item: Decided, row: Values) -> No
     values = {"candidate_id": row["id"], "task_id": row["task_id"], "lineage": row["lineage"]}
     transaction.insert(schema.occurrences, {**values, "seen_at": item.decision.decided_at})
     transaction.count("occurrences")
+
+
+def _count_checks(transaction: Transaction, candidate: Candidate) -> None:
+    for name, grade in candidate.grades.items():
+        if name.startswith(CHECK_PREFIX):
+            transaction.count("checked", name)
+            transaction.count("checked_wrong", name, int(grade < 1))
 
 
 def _count(transaction: Transaction, subject: Subject, standing: Standing, by: int) -> None:

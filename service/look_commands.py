@@ -63,6 +63,8 @@ def status(as_json: Json = False) -> None:
         each = ", ".join(_cost_of(name, cost) for name, cost in costs.items() if cost.accepted)
         if each:
             typer.echo(f"tokens an accepted row by {group}: {each}")
+    for name, one in found.checks.items():
+        typer.echo(f"check {name}: {one.wrong} of {one.rows} answers wrong ({one.share_wrong:.0%})")
     said = f"; {sentence_of(found.serving)}" if found.adapter_in_service else ""
     typer.echo(f"adapter in service: {found.adapter_in_service or 'none'}{said}")
     for alarm in found.alarms:

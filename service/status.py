@@ -3,7 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from seedbed.core.records import Adapter, Phase, Promotion, Serving, ServingState, Status, TrainingRun
+from seedbed.core.records import (
+    CHECK_PREFIX,
+    Adapter,
+    Checked,
+    Phase,
+    Promotion,
+    Serving,
+    ServingState,
+    Status,
+    TrainingRun,
+)
 from seedbed.pool.pool import Pool
 from seedbed.service.cost import cost_of, costs_by_category, costs_by_recipe
 from seedbed.service.in_service import read_in_service, sentence_of
@@ -45,6 +55,14 @@ def read_status(
         costs={
             "categories": costs_by_category(workspace.config, spent, counts),
             "recipes": costs_by_recipe(workspace.config, spent, counts),
+        },
+        checks={
+            name.removeprefix(CHECK_PREFIX): Checked(
+                rows=rows,
+                wrong=(wrong := counts.checked_wrong.get(name, 0)),
+                share_wrong=wrong / rows,
+            )
+            for name, rows in counts.checked.items()
         },
         adapter_in_service=current.id if current else "",
         serving=serving,

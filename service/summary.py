@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seedbed.core.config import Config
-from seedbed.core.records import Adapter, Cost, EvalReport
+from seedbed.core.records import CHECK_PREFIX, Adapter, Cost, EvalReport
 from seedbed.pool.pool import Decided, Pool
 from seedbed.service.context import Context
 from seedbed.service.cost import costs_by_category, costs_by_recipe
@@ -27,6 +27,7 @@ def print_summary(context: Context, console: Console) -> None:
     console.rule("[bold]what came of it")
     console.print(funnel_table(pool))
     console.print(category_table(pool, workspace.config))
+    console.print(checks_text(pool))
     console.print(selftest_text(selftest_of(workspace)))
     for accepted in (True, False):
         console.print(Text(f"{'accepted' if accepted else 'refused'} rows, of the latest", style="bold"))
@@ -76,6 +77,17 @@ def category_table(pool: Pool, config: Config) -> Table:
     for recipe, cost in costs_by_recipe(config, pool.spent(), counts).items():
         table.add_row(f"recipe: {recipe}", str(cost.accepted), "", *_each(cost))
     return table
+
+
+def checks_text(pool: Pool) -> Text:
+    """Say how many answers each check found wrong, refused rows included."""
+    counts = pool.counts()
+    lines = [
+        f"{name.removeprefix(CHECK_PREFIX)}: {counts.checked_wrong.get(name, 0)} of {rows} answers wrong "
+        f"({counts.checked_wrong.get(name, 0) / rows:.0%})"
+        for name, rows in counts.checked.items()
+    ]
+    return Text("checked answers\n", style="bold").append("\n".join(f"  {line}" for line in lines) or "  none yet")
 
 
 def _each(cost: Cost | None) -> tuple[str, str]:

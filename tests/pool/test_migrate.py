@@ -11,6 +11,7 @@ from sqlalchemy import MetaData, UniqueConstraint, inspect
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError, PoolVersionError
+from seedbed.pool.check import check
 from seedbed.pool.database import FILE_NAME, reading_engine
 from seedbed.pool.migrate import latest_version, migrate, version_of
 from seedbed.pool.pool import Pool
@@ -127,3 +128,16 @@ def test_version_2_counts_what_the_tokens_of_a_version_1_pool_were_spent_on(tmp_
             SpentFor("e", "alpaca", "coding"): Use(2, 30, 3),
             SpentFor("e", "self_instruct", ""): Use(1, 5, 4),
         }
+
+
+def test_checks_of_an_older_pool_are_counted_when_it_is_upgraded(tmp_path: Path, decide: Decide) -> None:
+    given = {"check.format": 0.0, "judge.output": 1.0}
+    with Pool.open(tmp_path, PoolConfig()) as pool:
+        one = decide("one")
+        pool.commit([Decided(one.subject.model_copy(update={"grades": given}), one.decision)])
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
+        connection.execute("DELETE FROM counters WHERE kind LIKE 'checked%'")
+    _set_version(tmp_path / FILE_NAME, 2)
+    with Pool.open(tmp_path, PoolConfig()) as pool:
+        assert pool.counts().checked == pool.counts().checked_wrong == {"check.format": 1}
+        assert check(pool) == []

@@ -356,3 +356,24 @@ def test_a_closed_pool_takes_nothing_more(tmp_path: Path, decide: Decide) -> Non
     pool.close()
     with pytest.raises(PoolError, match="is closed"):
         pool.commit([decide("one")])
+
+
+def test_checks_are_counted_once_for_each_row_and_recounted(tmp_path: Path, decide: Decide) -> None:
+    with Pool.open(tmp_path, PoolConfig()) as pool:
+        rows = [decide(f"row {number}") for number in range(4)]
+        grades: list[dict[str, float]] = [
+            {"check.arithmetic": 1.0},
+            {"check.arithmetic": 0.0, "check.labels": 1.0},
+            {"judge.output": 2.0},
+            {},
+        ]
+        graded = [
+            Decided(one.subject.model_copy(update={"grades": given}), one.decision)
+            for one, given in zip(rows, grades, strict=True)
+        ]
+        pool.commit(graded)
+        pool.commit(graded)  # seen again: counted before
+        counts = pool.counts()
+        assert counts.checked == {"check.arithmetic": 2, "check.labels": 1}
+        assert counts.checked_wrong == {"check.arithmetic": 1}
+        assert check(pool) == []

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from seedbed.core.diversity import DiversityConfig
 from seedbed.core.recipe_config import (
     AnswerConfig,
     ChainOfThoughtConfig,
@@ -470,6 +471,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     budget: BudgetConfig = BudgetConfig()
     alarms: AlarmsConfig = AlarmsConfig()
+    diversity: DiversityConfig = DiversityConfig()
     service: ServiceConfig = ServiceConfig()
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from seedbed.core.diversity import Diversity, Reaction
 from seedbed.core.text import triple_id
 
 
@@ -510,5 +511,9 @@ class Status(Record):
     adapter_in_service: str = ""
     serving: Serving = Serving()
     alarms: tuple[str, ...] = ()
+    diversity: Diversity | None = None
+    """Of the latest rows; None while there are too few."""
+    reactions: tuple[Reaction, ...] = ()
+    """What generation does otherwise now, since rows are too alike."""
     endpoints: dict[str, dict[str, Any]] = {}
     """Per endpoint: state, in flight, limit and its reason."""

@@ -28,7 +28,8 @@ class RecipeChoice:
         Raises:
             ConfigError: No recipe has a weight above 0.
         """
-        self._weights = {name: weight for name, weight in sorted(settings.recipes.items()) if weight > 0}
+        self._weights: dict[str, float] = {}
+        self.weigh(settings.recipes)
         if not self._weights:
             raise ConfigError("generation.recipes gives no recipe a weight above 0; give one, such as alpaca = 1.0")
         self._accepted, self._running = Counter(accepted), Counter[str]()
@@ -38,6 +39,10 @@ class RecipeChoice:
         self._brought: defaultdict[str, deque[Brought]] = defaultdict(deque)
         for one in brought:
             self._brought[one.category].append(one)
+
+    def weigh(self, recipes: Mapping[str, float]) -> None:
+        """Choose by these weights from now on."""
+        self._weights = {name: weight for name, weight in sorted(recipes.items()) if weight > 0}
 
     def serves(self, category: str) -> bool:
         """Tell whether any recipe may write rows of a category."""

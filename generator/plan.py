@@ -9,12 +9,14 @@ from random import Random
 from typing import Protocol
 
 from seedbed.core.config import GenerationConfig
+from seedbed.core.diversity import Collapse, Reaction
 from seedbed.core.errors import ConfigError
 from seedbed.core.events import Events
 from seedbed.core.records import Candidate, SeedTask
 from seedbed.generator.choice import ANSWER, RecipeChoice, capped_shares
 from seedbed.generator.recipe import Assignment, Brought, Demonstration
 from seedbed.generator.showing import GENERAL, Decks, demonstrations_for, rows_asked, sample_short
+from seedbed.generator.steering import steer
 from seedbed.generator.yields import Yields
 from seedbed.prompts.library import PromptLibrary
 from seedbed.seeds.load import Categories, Category
@@ -125,6 +127,13 @@ class Plan:
         self._running: dict[int, float] = {}
         self._expected = 0.0
         self._label_examples = self._choose_label_examples()
+        self._steering = steer(settings, ())
+        self._reactions: tuple[Reaction, ...] = ()
+
+    @property
+    def reactions(self) -> tuple[Reaction, ...]:
+        """What is asked otherwise now, since rows are too alike."""
+        return self._reactions
 
     @property
     def expected_in_flight(self) -> float:
@@ -139,6 +148,7 @@ class Plan:
     def next(self) -> Assignment:
         """Choose the next piece of work and count it as running until `finished`."""
         number, self._number = self._number, self._number + 1
+        settings, max_depth = self._steering.settings, self._steering.max_depth
         rng = Random(f"{self._settings.seed}/{number}")
         state = self._neediest(rng)
         recipe = self._choice.pick(state.category.name, rng)
@@ -147,17 +157,18 @@ class Plan:
         state.in_flight += expected
         self._running[number] = expected
         self._expected += expected
+        rows = state.rows if max_depth is None else [row for row in state.rows if row.depth <= max_depth]
         return Assignment(
             number=number,
             recipe=recipe,
             requested_category=state.category.name,
             category_description=state.category.description,
-            demonstrations=demonstrations_for(recipe, state.seeds, state.rows, self._settings, rng),
+            demonstrations=demonstrations_for(recipe, state.seeds, rows, settings, rng),
             topics=self._decks.deal(recipe, self._rows_asked.get(recipe, 1)),
             is_classification=state.is_classification,
             label_examples=self._label_examples,
             rng=rng,
-            settings=self._settings,
+            settings=settings,
             use_json_schema=self._use_json_schema,
             prompts=self._prompts,
             new_id=self._new_id,
@@ -187,6 +198,20 @@ class Plan:
         self._states[assignment.requested_category].in_flight -= expected
         self._choice.ended(assignment.recipe)
         self._yields.record(assignment.recipe, assignment.requested_category, accepted)
+
+    def react(self, standing: Mapping[Collapse, str]) -> tuple[Reaction, ...]:
+        """Ask otherwise while collapses stand, as before when none does; each is told with its reason, once."""
+        self._steering = steer(self._settings, standing)
+        self._choice.weigh(self._steering.settings.recipes)
+        changes = self._steering.changes
+        reactions = tuple(Reaction(cause=one, reason=standing[one], changes=changes[one]) for one in sorted(standing))
+        before, after = ({one.cause: one for one in some} for some in (self._reactions, reactions))
+        self._reactions = reactions
+        for cause in after.keys() - before.keys():
+            self._events.emit("diversity.reacted", **after[cause].model_dump(mode="json"))
+        for cause in before.keys() - after.keys():
+            self._events.emit("diversity.recovered", **before[cause].model_dump(mode="json"))
+        return reactions
 
     def forget(self, candidate_id: str) -> None:
         """Demonstrate a row no more, since it was taken out of the pool."""

@@ -256,6 +256,10 @@ class Pool:
         """Return how candidates stand, by id; those the pool does not hold are left out."""
         return self._read(reads.standings, candidate_ids)
 
+    def latest(self, count: int) -> list[Decided]:
+        """Return what the cascade decided last, oldest first: candidates, and proposals that it refused."""
+        return self._read(reads.latest, count)
+
     def proposals_left(self) -> ProposalsLeft:
         """Count the proposals of which no candidate was made."""
         return self._read(reads.proposals_left)
@@ -272,6 +276,10 @@ class Pool:
             exclude: Ids that are not wanted.
         """
         return self._read(reads.sample_accepted, count, rng, categories, exclude)
+
+    def sample_decided(self, count: int, *, rng: Random) -> list[Decided]:
+        """Draw accepted candidates, each with the decision that holds."""
+        return self._read(reads.holding, self.sample_accepted(count, rng=rng))
 
     def candidate(self, identity: str) -> Candidate | None:
         return self._read(reads.candidate, identity)

@@ -1,6 +1,6 @@
 """The pool's queries: each takes a connection and returns records."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -10,6 +10,7 @@ from seedbed.core.records import (
     Adapter,
     Candidate,
     Completion,
+    Decider,
     Decision,
     EvalReport,
     Lineage,
@@ -232,6 +233,25 @@ def decided_page(connection: Connection, after: int, until: int) -> list[tuple[i
     return [(row.number, Decided(to_candidate(row), found[row.id])) for row in rows]
 
 
+def latest(connection: Connection, count: int) -> list[Decided]:
+    """Return what the cascade decided last, oldest first: candidates, and proposals that it refused.
+
+    First decisions only: what is decided again says nothing of what the teacher writes now.
+    """
+    table = schema.decisions.c
+    is_told = (table.subject == Subject.CANDIDATE.value) | (table.is_accepted == 0)
+    query = select(schema.decisions).where(table.sequence == 0, table.decided_by == Decider.CASCADE.value, is_told)
+    rows = list(connection.execute(query.order_by(desc(table.number)).limit(count)))[::-1]
+    subjects: dict[str, Candidate | Proposal] = {}
+    for at in range(0, len(rows), PAGE_ROWS):
+        ids = [row.subject_id for row in rows[at : at + PAGE_ROWS]]
+        found = connection.execute(select(schema.proposals).where(schema.proposals.c.id.in_(ids)))
+        subjects |= {row.id: to_proposal(row) for row in found}
+        found = connection.execute(select(schema.candidates).where(schema.candidates.c.id.in_(ids)))
+        subjects |= {row.id: to_candidate(row) for row in found}
+    return [Decided(subjects[row.subject_id], to_decision(row)) for row in rows if row.subject_id in subjects]
+
+
 def proposals_left(connection: Connection) -> ProposalsLeft:
     """Count the proposals of which no candidate was made."""
     table = schema.proposals.c
@@ -312,6 +332,23 @@ def sample_accepted(
         if row.id not in exclude:
             drawn.setdefault(row.id, to_candidate(row))
     return list(drawn.values())
+
+
+def holding(connection: Connection, candidates: Sequence[Candidate]) -> list[Decided]:
+    """Return candidates with the decision that holds."""
+    table, holds = schema.candidates, schema.decisions.c
+    joined = schema.decisions.join(
+        table,
+        (holds.subject == Subject.CANDIDATE.value)
+        & (holds.subject_id == table.c.id)
+        & (holds.sequence == table.c.sequence),
+    )
+    found: dict[str, Decision] = {}
+    for at in range(0, len(candidates), PAGE_ROWS):
+        ids = [candidate.id for candidate in candidates[at : at + PAGE_ROWS]]
+        query = select(schema.decisions).select_from(joined).where(table.c.id.in_(ids))
+        found |= {row.subject_id: to_decision(row) for row in connection.execute(query)}
+    return [Decided(candidate, found[candidate.id]) for candidate in candidates if candidate.id in found]
 
 
 def runs(connection: Connection) -> list[TrainingRun]:

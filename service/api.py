@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from seedbed import __version__
+from seedbed.core.diversity import DiversityConfig
 from seedbed.core.errors import ConfigError
 from seedbed.core.files import write_json
 from seedbed.core.records import SeedTask, Status
@@ -22,6 +23,7 @@ from seedbed.service.api_export import export_routes
 from seedbed.service.api_ledger import ledger_routes
 from seedbed.service.api_page import page_routes
 from seedbed.service.api_pool import pool_routes
+from seedbed.service.diversity import DiversityReport, report_diversity
 from seedbed.service.guarding import LOOPBACK, Gate, Guard
 from seedbed.service.metrics import metrics_routes
 
@@ -45,6 +47,7 @@ def build_app(
     *,
     desk: Desk | None = None,
     hosts: Sequence[str] = (),
+    diversity: Callable[[], DiversityReport] | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -56,6 +59,7 @@ def build_app(
         seeds: The seed tasks, for neighbours.
         desk: What the changing routes work with; None: it only shows.
         hosts: Names it may be asked by, beside this machine's own.
+        diversity: Measures the rows; None: by the default bounds.
     """
     gate = Gate(gate) if isinstance(gate, str) else gate
     app = FastAPI(title="Seedbed", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
@@ -77,6 +81,13 @@ def build_app(
     async def read_status(request: Request) -> Response:
         """Tell what is going on."""
         return tagged(request, await anyio.to_thread.run_sync(status))
+
+    measured = diversity or (lambda: report_diversity(pool, DiversityConfig()))
+
+    @app.get("/v1/diversity", response_model=DiversityReport, tags=["pool"])
+    def read_diversity(request: Request) -> Response:
+        """Tell how diverse the latest rows are, and those kept in the whole pool."""
+        return tagged(request, measured())
 
     app.include_router(pool_routes(pool, seeds))
     app.include_router(ledger_routes(pool))

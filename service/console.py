@@ -140,6 +140,8 @@ def describe(event: Event) -> str:
         "endpoint.other_model": "endpoint {endpoint} was asked for {asked} and answers as {answered}",
         "endpoint.answered_again": "endpoint {endpoint} answers again",
         "category.saturated": "category {category} is saturated: {accepted} of its last {rows} rows were accepted",
+        "diversity.reacted": "generation reacts: {changes} (since {reason})",
+        "diversity.recovered": "generation goes on as before: {cause} is over",
         "filters.loading": "loading the filters (the first time, their kernels are compiled: about a minute) …",
         "generation.started": "generating with {model} until {target} rows are accepted ({accepted} are)",
         "generation.ended": "generation ended: {ended} {message}",

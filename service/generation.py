@@ -25,6 +25,8 @@ from seedbed.service.checking import checker, held_out_category
 from seedbed.service.context import Context
 from seedbed.service.cost import cost_of
 from seedbed.service.decider import DecisionThread
+from seedbed.service.diversity import ALARM as DIVERSITY_ALARM
+from seedbed.service.diversity import DiversityWatch, written_lately
 from seedbed.service.leaks import held_out_references
 from seedbed.service.ledger import PoolLedger
 from seedbed.service.live import Live, generation_gauge
@@ -123,8 +125,9 @@ async def _run_engine(
 ) -> Outcome:
     pool, settings = context.pool, with_concurrency(context.workspace)
     ledger = PoolLedger(pool)
+    plan = await plan_of(context, fleet)
     engine = Engine(
-        plan=await plan_of(context, fleet),
+        plan=plan,
         ask=fleet.ask,
         screen=decider.screen,
         decide=decider.decide,
@@ -143,10 +146,13 @@ async def _run_engine(
     try:
         async with beside() as tasks:
             tasks.start_soon(_watch, fleet, engine.counters, context, live)
+            tasks.start_soon(_watch_diversity, plan, engine.counters, context, live)
             return await engine.run(lambda: pool.accepted_count() >= target, lambda: target - pool.accepted_count())
     finally:
         take_back()
+        live.reactions = ()
         live.alarms.clear("endpoint/")
+        live.alarms.clear(DIVERSITY_ALARM)
 
 
 def with_concurrency(workspace: Workspace) -> GenerationConfig:
@@ -162,6 +168,18 @@ async def _watch(fleet: Fleet, counters: Counters, context: Context, live: Live)
     watch = GenerationWatch(live.alarms, context.workspace.config.alarms)
     while True:
         watch.look(fleet, counters, anyio.current_time())
+        await anyio.sleep(LOOK_EVERY_S)
+
+
+async def _watch_diversity(plan: Plan, counters: Counters, context: Context, live: Live) -> None:
+    bounds = context.workspace.config.diversity
+    watch, seen = DiversityWatch(live.alarms, bounds, plan.react), -1
+    while True:
+        decided = counters.candidates + counters.proposals
+        if decided != seen:
+            seen = decided
+            live.diversity = await anyio.to_thread.run_sync(written_lately, context.pool, bounds)
+            live.reactions = watch.look(live.diversity)
         await anyio.sleep(LOOK_EVERY_S)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 
+from seedbed.core.diversity import Diversity, Reaction
 from seedbed.core.errors import MissingFileError
 from seedbed.core.events import Events
 from seedbed.core.files import read_json
@@ -35,6 +36,10 @@ class Live:
     """Owns the indexes while rows are generated."""
     index_lock: anyio.Lock = field(default_factory=anyio.Lock)
     """Held while the indexes are loaded or closed, and while a person's decision goes past them."""
+    diversity: Diversity | None = None
+    """Of what was written last, while rows are generated."""
+    reactions: tuple[Reaction, ...] = ()
+    """What generation does otherwise, since rows are too alike."""
     alarms: Alarms = field(default_factory=lambda: Alarms(Events()))
 
     def endpoints(self) -> Mapping[str, Mapping[str, Any]]:

@@ -9,6 +9,7 @@ import typer
 from seedbed.service.cli import Here, Json, emit
 
 if TYPE_CHECKING:
+    from seedbed.core.diversity import Diversity
     from seedbed.core.records import Cost
 
 
@@ -67,8 +68,21 @@ def status(as_json: Json = False) -> None:
         typer.echo(f"check {name}: {one.wrong} of {one.rows} answers wrong ({one.share_wrong:.0%})")
     said = f"; {sentence_of(found.serving)}" if found.adapter_in_service else ""
     typer.echo(f"adapter in service: {found.adapter_in_service or 'none'}{said}")
+    if found.diversity is not None:
+        typer.echo(_diversity_of(found.diversity))
+    for reaction in found.reactions:
+        typer.echo(f"reaction to {reaction.cause.replace('_', ' ')}: {reaction.changes}; {reaction.reason}")
     for alarm in found.alarms:
         typer.echo(f"alarm: {alarm}")
+
+
+def _diversity_of(found: Diversity) -> str:
+    word, rows = next(iter(found.leading_words)), found.leading_share
+    return (
+        f"diversity of the latest {found.rows} rows: {found.distinct_2:.2f} of word pairs different, "
+        f'{found.near_duplicates:.0%} like another row, {rows:.0%} begin with "{word}", '
+        f"{found.category_entropy:.1f} bits of category, depth {found.mean_depth:.1f}"
+    )
 
 
 def _cost_of(name: str, cost: Cost) -> str:

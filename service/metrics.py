@@ -16,6 +16,14 @@ ENDPOINT_GAUGES = {
     "waiting": "Requests that wait for a place at any endpoint",
     "oldest_in_flight_s": "Age of the oldest request in flight, in seconds",
 }
+DIVERSITY_GAUGES = {
+    "category_entropy": "Entropy of the categories, in bits",
+    "distinct_2": "Different word pairs of all in the instructions",
+    "near_duplicates": "Share refused as like another row",
+    "leading_share": "Share that begins with the commonest verb",
+    "acceptance_slope": "Acceptance of the newer half minus that of the older",
+    "mean_depth": "Generations of machine-written rows behind a row",
+}
 ENDPOINT_COUNTERS = {
     "requests": "Tries that ended, in this process",
     "failures": "Tries that failed, without throttling",
@@ -66,6 +74,11 @@ class _StatusCollector(Collector):
         yield _gauge("phase", "1 for the phase the service is in", phases, "phase")
         categories = {(name,): rows for name, rows in now.categories.items()}
         yield _gauge("category_rows", "Accepted rows by category", categories, "category")
+        if now.diversity is not None:
+            for name, text in DIVERSITY_GAUGES.items():
+                yield _gauge(f"diversity_{name}", f"{text}, of the latest rows", getattr(now.diversity, name))
+        reactions = {(one.cause.value,): 1.0 for one in now.reactions}
+        yield _gauge("diversity_reaction", "1 for each collapse that generation reacts to", reactions, "cause")
         yield from _endpoints(now)
 
 

@@ -15,6 +15,7 @@ from seedbed.service.api_changes import Desk
 from seedbed.service.console import Console
 from seedbed.service.context import Context, writing
 from seedbed.service.control import Control
+from seedbed.service.diversity import report_diversity
 from seedbed.service.feed import Feed
 from seedbed.service.guarding import Gate
 from seedbed.service.live import Live
@@ -81,6 +82,8 @@ async def _serve(
             phase=live.phase,
             endpoints=live.endpoints(),
             alarms=live.alarms.standing,
+            diversity=live.diversity,
+            reactions=live.reactions,
         )
 
     settings, own = context.workspace.config.service, context.secrets.service_token
@@ -97,6 +100,7 @@ async def _serve(
         context.workspace.seeds,
         desk=Desk(context, live, control, feed),
         hosts=settings.allowed_hosts,
+        diversity=lambda: report_diversity(context.pool, context.workspace.config.diversity, live.reactions),
     )
     is_guarded = bool(own and settings.allowed_hosts)
     where = serving(app, host=serve.host, port=serve.port, token=token, folder=folder, is_guarded=is_guarded)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from seedbed.core.diversity import Diversity, Reaction
 from seedbed.core.records import (
     CHECK_PREFIX,
     Adapter,
@@ -16,6 +17,7 @@ from seedbed.core.records import (
 )
 from seedbed.pool.pool import Pool
 from seedbed.service.cost import cost_of, costs_by_category, costs_by_recipe
+from seedbed.service.diversity import written_lately
 from seedbed.service.in_service import read_in_service, sentence_of
 from seedbed.service.promotion import in_service
 from seedbed.service.workspace import Workspace
@@ -28,11 +30,13 @@ def read_status(
     phase: Phase | None = None,
     endpoints: Mapping[str, Mapping[str, Any]] = {},
     alarms: Sequence[str] = (),
+    diversity: Diversity | None = None,
+    reactions: Sequence[Reaction] = (),
 ) -> Status:
     """Gather the status.
 
-    `phase`, `endpoints` and `alarms` are known to a running process only; without them it is stopped, and the alarms
-    are those that follow from what is stored.
+    `phase`, `endpoints`, `alarms` and `reactions` are known to a running process only; without them it is stopped, and
+    the alarms are those that follow from what is stored. `diversity` is measured where the process has not.
     """
     counts, spent = pool.counts(), pool.spent()
     adapters, runs = pool.adapters(), pool.runs()
@@ -67,6 +71,8 @@ def read_status(
         adapter_in_service=current.id if current else "",
         serving=serving,
         alarms=(*alarms, *_failed(runs), *_tainted(adapters, current), *(_refused(serving) if phase is None else ())),
+        diversity=diversity or written_lately(pool, workspace.config.diversity),
+        reactions=tuple(reactions),
         endpoints={name: dict(state) for name, state in endpoints.items()},
     )
 

@@ -15,7 +15,7 @@ FIELDS = ("instruction", "input", "category")
 def brought_instructions(
     folder: Path, config: AnswerConfig, categories: Collection[str], pool: Pool
 ) -> tuple[Brought, ...]:
-    """Return the instructions of `generation.answer.instructions` that the pool has no row for yet.
+    """Return the instructions of `generation.answer.instructions` that the pool has no row for yet, each once.
 
     Raises:
         InputError: A line is not of the form; the message names file, line and problem.
@@ -24,18 +24,12 @@ def brought_instructions(
     if not config.instructions:
         return ()
     path = folder / config.instructions
-    brought = [_read(path, line.number, line) for line in read_json_lines(path)]
-    for number, one in enumerate(brought, 1):
-        if one.category and one.category not in categories:
-            raise InputError(
-                f'{path}: instruction {number} has category "{one.category}", which is not trained; '
-                f"leave it out or take one of {', '.join(categories)}"
-            )
+    brought = dict.fromkeys(_read(path, line.number, line, categories) for line in read_json_lines(path))
     known = {(row.instruction, row.input) for row in pool.candidates()}
     return tuple(one for one in brought if (one.instruction, one.input) not in known)
 
 
-def _read(path: Path, number: int, line: object) -> Brought:
+def _read(path: Path, number: int, line: object, categories: Collection[str]) -> Brought:
     if isinstance(line, BadLine):
         raise InputError(f"{path} line {number}: {line.problem}")
     value = getattr(line, "value", {})
@@ -44,4 +38,10 @@ def _read(path: Path, number: int, line: object) -> Brought:
     if unknown or wrong or not str(value.get("instruction", "")).strip():
         named = ", ".join(unknown or wrong) or "no instruction"
         raise InputError(f"{path} line {number}: {named}; a line has the texts {', '.join(FIELDS)}")
-    return Brought(**{name: value.get(name, "") for name in FIELDS})
+    brought = Brought(**{name: value.get(name, "") for name in FIELDS})
+    if brought.category and brought.category not in categories:
+        raise InputError(
+            f'{path} line {number}: category "{brought.category}", which is not trained; '
+            f"leave it out or take one of {', '.join(categories)}"
+        )
+    return brought

@@ -298,7 +298,18 @@ class QualityConfig(Section):
     """What stages that need a model found out."""
 
     min_grade: Annotated[float, Field(ge=0, le=5)] = 0.0
-    """Refuse below this mark of the judge (1 to 5); 0: off. Needs `judge`."""
+    """Refuse below this mark of the judge (1 to 5) in any aspect; 0: off. Needs generation.checks.grade_rows."""
+    min_clarity: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """The same for how clear the instruction is."""
+    min_fit: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """For how well the input fits."""
+    min_correctness: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """For how right the output is."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any mark is looked at."""
+        return max(self.min_grade, self.min_clarity, self.min_fit, self.min_correctness) > 0
 
 
 class FiltersConfig(Section):
@@ -454,7 +465,7 @@ class Config(Section):
     teacher: str | tuple[str, ...] = ""
     """The endpoint that writes new rows; a list of names shares the work among several."""
     judge: str = ""
-    """Not read yet: nobody grades rows. It will name the endpoint that does; best not the teacher."""
+    """The endpoint that marks rows, where generation.checks.grade_rows is on; best not the teacher."""
     student: str = "qwen2.5-coder-0.5b"
     """The trainable weights, by name or path."""
     serving: str = ""
@@ -484,6 +495,12 @@ class Config(Section):
                 if wanted not in names:
                     known = ", ".join(names) or "none is configured"
                     raise ValueError(f'{role} = "{wanted}" names no endpoint ({known})')
+        if self.generation.checks.grade_rows and not self.judge:
+            raise ValueError("generation.checks.grade_rows is on, and judge names no endpoint to grade with")
+        if self.filters.quality.is_on and not self.generation.checks.grade_rows:
+            raise ValueError(
+                "filters.quality has a least mark, and nobody gives marks: set generation.checks.grade_rows = true"
+            )
         if len(set(self.teachers)) < len(self.teachers):
             raise ValueError(f"teacher names an endpoint twice: {', '.join(self.teachers)}; use its weight instead")
         return self

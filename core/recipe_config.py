@@ -67,6 +67,8 @@ class ChecksConfig(Section):
     """Where an instruction gives labels to choose from, the answer must be among them."""
     run_code: bool = False
     """Run the Python of `coding` rows, in a sandbox without network; needs bubblewrap (docs/recipes.md)."""
+    grade_rows: bool = False
+    """Let the endpoint that `judge` names mark each row that the other filters would accept (docs/recipes.md)."""
     code_time_s: Annotated[float, Field(gt=0, le=60)] = 5.0
     """Seconds that a program may run."""
     code_memory_mb: Annotated[int, Field(ge=32, le=4096)] = 256

@@ -160,6 +160,16 @@ class Cascade:
             self._add_pending()
             return decided
 
+    def would_pass(self, candidates: Sequence[Candidate], without: Collection[str] = ()) -> list[bool]:
+        """Tell which candidates would be accepted now but for the filters left out; nothing is counted or remembered.
+
+        For what costs too much to be found out about a row that is refused anyway. It may err: rows of one batch do
+        not see each other here.
+        """
+        filters = [one for one in self._filters if one.name not in without]
+        tallies = {one.name: Tally() for one in filters}
+        return [_is_accepted(_check(filters, candidate, tallies, self._now)) for candidate in candidates]
+
     def confirm(self) -> None:
         """Keep what was accepted since the last `confirm` or `undo`."""
         self._held_tentatively.clear()
@@ -383,7 +393,7 @@ def _wanted(config: FiltersConfig, held_out: Collection[str], only: Collection[s
         "minhash": not config.minhash.enabled,
         "rouge": not config.rouge.enabled,
         "held_out": not held_out,
-        "quality": config.quality.min_grade <= 0,
+        "quality": not config.quality.is_on,
     }
     return {name for name in ORDER if (not only or name in only) and not off.get(name, False)}
 

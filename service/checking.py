@@ -1,12 +1,14 @@
 """What is found out about a row before it is decided: its category, as verified, and whether its answer is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from seedbed.core.records import Candidate
 from seedbed.filters.held_out import CategoryOf
 from seedbed.generator.code_check import CODE, runs_well
 from seedbed.generator.engine import Check
 from seedbed.generator.formats import FORMAT, LABELS, is_allowed_label, is_of_format
+from seedbed.generator.judging import Judge
 from seedbed.generator.sandbox import Limits, require_sandbox
 from seedbed.seeds.classifier import Row
 from seedbed.service.workspace import Workspace
@@ -14,8 +16,12 @@ from seedbed.service.workspace import Workspace
 CODING = "coding"
 
 
-def checker(workspace: Workspace) -> Check:
-    """Return what looks at the rows of a run.
+Worth: TypeAlias = Callable[[Sequence[Candidate]], Awaitable[list[bool]]]
+"""Tells which rows the other filters would accept, so that nobody pays to grade what is refused anyway."""
+
+
+def checker(workspace: Workspace, judge: Judge | None = None, worth: Worth | None = None) -> Check:
+    """Return what looks at the rows of a run; with a judge, rows that are worth it are marked too.
 
     Raises:
         ConfigError: Code is to be run, and there is no sandbox for it.
@@ -27,9 +33,17 @@ def checker(workspace: Workspace) -> Check:
 
     async def check(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         rows = [with_grades(workspace, verified(workspace, candidate)) for candidate in candidates]
-        return [await _with_code_run(row, limits) for row in rows] if settings.run_code else rows
+        if settings.run_code:
+            rows = [await _with_code_run(row, limits) for row in rows]
+        return await _judged(rows, judge, worth) if judge and worth else rows
 
     return check
+
+
+async def _judged(rows: list[Candidate], judge: Judge, worth: Worth) -> list[Candidate]:
+    is_worth = await worth(rows)
+    graded = iter(await judge.graded([row for row, good in zip(rows, is_worth, strict=True) if good]))
+    return [next(graded) if good else row for row, good in zip(rows, is_worth, strict=True)]
 
 
 def verified(workspace: Workspace, candidate: Candidate) -> Candidate:

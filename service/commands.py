@@ -31,6 +31,7 @@ SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
 
 GROUPED: dict[str, tuple[str, tuple[tuple[str, Callable[..., None]], ...]]] = {
     "seeds": ("Look at seed tasks.", (("check", file_commands.seeds_check),)),
+    "judge": ("Look at the judge.", (("agreement", ledger_commands.judge_agreement),)),
     "contamination": ("Look at benchmark overlap.", (("selftest", file_commands.contamination_selftest),)),
     "references": (
         "Keep benchmarks out, also of what is already in.",

@@ -68,6 +68,11 @@ class DecisionThread:
         rows = tuple(candidates)
         return await self._ask(lambda: self._decide(rows), rows)
 
+    async def would_pass(self, candidates: Sequence[Candidate]) -> list[bool]:
+        """Say which candidates the cascade would accept now but for the judge's marks; nothing is stored."""
+        rows = tuple(candidates)
+        return await self._ask(lambda: self._cascade.would_pass(rows, without=("quality",)))
+
     async def release(self, task_ids: Iterable[str]) -> None:
         """Forget screened proposals whose recipe is over."""
         ids = tuple(task_ids)

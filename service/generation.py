@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from random import Random
 
 import anyio
@@ -17,7 +17,8 @@ from seedbed.endpoints.opening import open_fleet
 from seedbed.filters.cascade import Cascade, build_cascade
 from seedbed.generator.counters import Counters, Outcome
 from seedbed.generator.engine import Engine
-from seedbed.generator.plan import Plan, SampleAccepted
+from seedbed.generator.judging import Judge
+from seedbed.generator.plan import Plan, SampleAccepted, ordered_id
 from seedbed.pool.pool import Pool
 from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
 from seedbed.service.brought import brought_instructions
@@ -53,8 +54,8 @@ async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> 
         cascade = await anyio.to_thread.run_sync(loaded_cascade, context.workspace, pool)
         live.decider = decider = DecisionThread(cascade, pool)
     try:
-        async with opened_teacher(context, live) as fleet:
-            return await _run_engine(context, fleet, decider, target, stop, live)
+        async with opened_teacher(context, live) as fleet, opened_judge(context, fleet) as judge:
+            return await _run_engine(context, fleet, decider, target, stop, live, judge)
     finally:
         live.fleet, live.gauge, live.decider = None, lambda: None, None
         await anyio.to_thread.run_sync(decider.close)
@@ -96,11 +97,19 @@ def teachers_of(workspace: Workspace) -> list[EndpointConfig]:
 @asynccontextmanager
 async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
     """Open the teacher's fleet: a managed server is started, and every endpoint has answered before this yields."""
+    async with opened_fleet(context, teachers_of(context.workspace)) as fleet:
+        live.fleet = fleet
+        yield fleet
+
+
+@asynccontextmanager
+async def opened_fleet(context: Context, endpoints: Sequence[EndpointConfig]) -> AsyncIterator[Fleet]:
+    """Open endpoints, with the workspace's budget, answers and memory of what servers can do."""
     workspace, spent = context.workspace, context.pool.spent()
     config = workspace.config
     with closing(StoredAnswers(workspace.answers)) as answers:
         async with open_fleet(
-            teachers_of(workspace),
+            list(endpoints),
             secrets=context.secrets,
             budget=config.budget,
             max_attempts=config.generation.max_attempts,
@@ -116,12 +125,41 @@ async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
             cache=answers,
             memory=ProbeMemory(workspace.capabilities),
         ) as fleet:
-            live.fleet = fleet
             yield fleet
 
 
+@asynccontextmanager
+async def opened_judge(
+    context: Context, teacher: Fleet | None, *, is_stored: bool = True
+) -> AsyncIterator[Judge | None]:
+    """Open the endpoint that marks rows; None where the config wants no marks.
+
+    Args:
+        context: The workspace, held for writing where what is asked is stored.
+        teacher: The teacher's fleet, which judges too where both are one endpoint.
+        is_stored: Whether requests and answers go into the pool.
+    """
+    config = context.workspace.config
+    if is_stored and not config.generation.checks.grade_rows:
+        yield None
+        return
+    books = PoolLedger(context.pool) if is_stored else None
+    async with AsyncExitStack() as stack:
+        fleet = teacher
+        if fleet is None or config.teachers != (config.judge,):
+            fleet = await stack.enter_async_context(opened_fleet(context, [config.endpoint(config.judge)]))
+        use_json_schema = (await fleet.capabilities()).json_schema
+        yield Judge(fleet.ask, context.prompts, ordered_id, use_json_schema=use_json_schema, books=books)
+
+
 async def _run_engine(
-    context: Context, fleet: Fleet, decider: DecisionThread, target: int, stop: Stop, live: Live
+    context: Context,
+    fleet: Fleet,
+    decider: DecisionThread,
+    target: int,
+    stop: Stop,
+    live: Live,
+    judge: Judge | None,
 ) -> Outcome:
     pool, settings = context.pool, with_concurrency(context.workspace)
     ledger = PoolLedger(pool)
@@ -134,7 +172,7 @@ async def _run_engine(
         release=decider.release,
         ledger=ledger,
         note_unreadable=ledger.unreadable,
-        check=checker(context.workspace),
+        check=checker(context.workspace, judge, decider.would_pass),
         settings=settings,
         events=context.events,
     )

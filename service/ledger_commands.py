@@ -126,3 +126,18 @@ def _gauge(live: Live) -> Tell:
         live.gauge = lambda: Figures(label, done, total, "rows")
 
     return tell
+
+
+def judge_agreement(
+    file: Annotated[Path, typer.Argument(help="JSON lines of rows with marks clarity, fit, correctness, 1 to 5.")],
+    as_json: Json = False,
+) -> None:
+    """Compare the judge's marks with a person's.
+
+    The endpoint that `judge` names marks the rows of the file; nothing goes into the pool.
+    """
+    from seedbed.service.judge_agreement import agreement_table
+    from seedbed.service.judge_agreement import judge_agreement as compare
+
+    result = work(lambda context, *_: compare(context, file), as_json)
+    emit(as_json, result, agreement_table(result))

@@ -246,3 +246,15 @@ def test_how_rows_are_batched_does_not_change_what_is_accepted(outputs: list[str
         other.confirm()
     assert whole == parts
     assert whole.count("accepted") == len(set(outputs))
+
+
+def test_what_would_pass_is_told_without_counting_or_remembering_anything() -> None:
+    cascade = build_cascade(FiltersConfig(quality=QualityConfig(min_grade=3)), only=(*PLAIN, "quality"))
+    good = Candidate.of("Name a river in Europe.", "", "Danube", lineage=Lineage(recipe="alpaca"))
+    empty = Candidate.of("Name a river in Asia, please.", "", "", lineage=Lineage(recipe="alpaca"))
+    assert cascade.would_pass([good, empty, good], without=("quality",)) == [True, False, True]
+    assert cascade.would_pass([good]) == [False]
+    assert all(tally.checked == 0 for tally in cascade.tallies.values())
+    graded = good.model_copy(update={"grades": {"judge.fit": 5.0}})
+    assert all(verdict.accepted for verdict in cascade.decide([graded])[0])
+    assert cascade.would_pass([good], without=("quality",)) == [False]

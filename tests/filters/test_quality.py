@@ -27,3 +27,12 @@ def test_a_mark_at_the_least_is_enough() -> None:
 def test_a_row_that_no_judge_saw_does_not_slip_in() -> None:
     assert verdict({"agreement": 1}, 3).reason == "not_graded"
     assert verdict({}, 0).accepted
+
+
+def test_each_aspect_has_a_least_mark_of_its_own() -> None:
+    candidate = Candidate.of("Name a river in Europe.", "", "Danube", lineage=Lineage(recipe="alpaca"))
+    marked = candidate.model_copy(update={"grades": {"judge.clarity": 3, "judge.fit": 2, "judge.correctness": 4}})
+    assert QualityFilter(QualityConfig(min_clarity=3, min_correctness=4)).check(marked).accepted
+    found = QualityFilter(QualityConfig(min_clarity=4, min_fit=4)).check(marked)
+    assert (found.reason, found.score, found.threshold, found.evidence) == ("low_grade", 2, 4, ("judge.fit",))
+    assert QualityFilter(QualityConfig(min_fit=1)).check(candidate).reason == "not_graded"

@@ -428,6 +428,7 @@ class Phase(StrEnum):
     """What the service is doing, derived from its intent and from what is stored."""
 
     STARTING = "starting"
+    LOADING_FILTERS = "loading_filters"
     GENERATING = "generating"
     FREEZING = "freezing"
     TRAINING = "training"
@@ -500,6 +501,7 @@ class Status(Record):
     """Refused candidates by filter and reason: `rouge.near_duplicate`."""
     categories: dict[str, int] = {}
     requests_in_flight: int = 0
+    requests_answered: int = 0
     requests_failed: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0

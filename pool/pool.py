@@ -252,6 +252,10 @@ class Pool:
             yield from (decided for _, decided in rows)
             after = rows[-1][0]
 
+    def newest_decided(self, count: int) -> list[Decided]:
+        """Return the newest candidates in order of arrival, each with the decision that holds."""
+        return self._read(reads.newest_decided, count)
+
     def standings(self, candidate_ids: Collection[str]) -> dict[str, Standing]:
         """Return how candidates stand, by id; those the pool does not hold are left out."""
         return self._read(reads.standings, candidate_ids)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, desc, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, desc, exists, func, or_, select
 
 from seedbed.core.records import (
     Adapter,
@@ -252,6 +252,16 @@ def latest(connection: Connection, count: int) -> list[Decided]:
     return [Decided(subjects[row.subject_id], to_decision(row)) for row in rows if row.subject_id in subjects]
 
 
+def newest_decided(connection: Connection, count: int) -> list[Decided]:
+    """Return the newest candidates in order of arrival, each with the decision that holds."""
+    until = last_number(connection, schema.candidates)
+    after, found = max(0, until - count), list[Decided]()
+    while batch := decided_page(connection, after, until):
+        found += [one for _, one in batch]
+        after = batch[-1][0]
+    return found
+
+
 def proposals_left(connection: Connection) -> ProposalsLeft:
     """Count the proposals of which no candidate was made."""
     table = schema.proposals.c
@@ -293,6 +303,9 @@ def listed(connection: Connection, before: int | None, count: int, wanted: Wante
     ):
         if value is not None:
             query = query.where(column == value)
+    if wanted.text:
+        columns = (table.c.instruction, table.c.input, table.c.output)
+        query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
     return [
         Listed(row.number, to_candidate(row), bool(row.is_accepted), row.filter, row.reason)
         for row in connection.execute(query)

@@ -26,6 +26,8 @@ class Wanted:
     category: str | None = None
     """As verified, else as requested."""
     recipe: str | None = None
+    text: str | None = None
+    """Stands in the instruction, input or output; upper and lower case of ASCII letters are one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,12 @@ class Intent(Record):
     state: IntentState = IntentState.RUNNING
     target: int | None = None
     """Accepted rows to stop at; None: go on."""
+    concurrency: int | None = None
+    """Recipes at once; None: as the config says."""
+    max_tokens: int | None = None
+    """The budget of tokens, 0 for no limit; None: as the config says."""
+    max_cost: float | None = None
+    """The budget of money, 0 for no limit; None: as the config says."""
 
 
 class Attempt(Record):

@@ -21,6 +21,7 @@ from seedbed.service.answering import answer_problems, tagged
 from seedbed.service.api_changes import Desk, change_routes
 from seedbed.service.api_export import export_routes
 from seedbed.service.api_ledger import ledger_routes
+from seedbed.service.api_look import look_routes
 from seedbed.service.api_page import page_routes
 from seedbed.service.api_pool import pool_routes
 from seedbed.service.diversity import DiversityReport, report_diversity
@@ -95,7 +96,7 @@ def build_app(
     app.include_router(metrics_routes(status))
     app.include_router(page_routes(gate))
     if desk is not None:
-        for routes in change_routes(desk):
+        for routes in (*change_routes(desk), *look_routes(desk)):
             app.include_router(routes)
     return app
 

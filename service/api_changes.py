@@ -1,8 +1,8 @@
 """Routes that change something: control, a person's decisions on rows, training, adapters; and the watching of it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Request, Response
@@ -17,6 +17,7 @@ from seedbed.service.context import Context
 from seedbed.service.control import Control
 from seedbed.service.feed import MAX_WATCHERS, Feed
 from seedbed.service.hand_decisions import Ancestor, Quarantined, decide_row, on_indexes, quarantine
+from seedbed.service.history import History
 from seedbed.service.live import Live
 from seedbed.service.once import Key, Once
 
@@ -35,6 +36,9 @@ class Desk:
     live: Live
     control: Control
     feed: Feed
+    history: History = field(default_factory=History)
+    given: Mapping[str, str | int] = field(default_factory=dict)
+    """Settings of the command line, by their keys."""
 
 
 class Noted(Record):
@@ -47,6 +51,19 @@ class TargetWanted(Record):
     """A target; null goes on for ever."""
 
     target: int | None = Field(ge=1, le=10**9)
+
+
+class ConcurrencyWanted(Record):
+    """Recipes at once; null goes by the config."""
+
+    concurrency: int | None = Field(ge=1, le=100_000)
+
+
+class BudgetWanted(Record):
+    """What may be spent, 0 for no limit; null goes by the config."""
+
+    max_tokens: int | None = Field(ge=0, le=10**15)
+    max_cost: float | None = Field(ge=0, le=1e12, allow_inf_nan=False)
 
 
 class SharesWanted(Record):
@@ -105,6 +122,16 @@ def _control_routes(desk: Desk, once: Once) -> APIRouter:
     async def set_target(wanted: TargetWanted, request: Request, key: Key = None) -> Any:
         """Stop generating at so many accepted rows."""
         return await once.answer(request, key, lambda: control.set_target(wanted.target))
+
+    @routes.put("/control/concurrency", response_model=Intent)
+    async def set_concurrency(wanted: ConcurrencyWanted, request: Request, key: Key = None) -> Any:
+        """Run so many recipes at once."""
+        return await once.answer(request, key, lambda: control.set_concurrency(wanted.concurrency))
+
+    @routes.put("/control/budget", response_model=Intent)
+    async def set_budget(wanted: BudgetWanted, request: Request, key: Key = None) -> Any:
+        """Limit what is spent; a service that waits for it goes on."""
+        return await once.answer(request, key, lambda: control.set_budget(wanted.max_tokens, wanted.max_cost))
 
     @routes.put("/control/shares", response_model=Changed)
     async def set_shares(wanted: SharesWanted, request: Request, key: Key = None) -> Any:

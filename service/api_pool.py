@@ -11,7 +11,9 @@ from pydantic import Field
 from seedbed.core.records import Candidate, Decision, Record, Request, SeedTask
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Listed, Wanted
+from seedbed.service.ancestry import Ancestor
 from seedbed.service.explain import explain_in
+from seedbed.service.funnel import Funnel, funnel_of
 
 MAX_PAGE_ROWS = 200
 _SQLITE_INTEGER = 2**63
@@ -38,6 +40,14 @@ class Page(Record):
     """The cursor of the next page; None on the last."""
 
 
+class Piece(Record):
+    """A piece of an answer that the parser could make nothing of."""
+
+    request_id: str
+    reason: str
+    text: str
+
+
 class Explained(Record):
     """A row or proposal with everything that was decided on it."""
 
@@ -45,6 +55,8 @@ class Explained(Record):
     decisions: tuple[Decision, ...]
     neighbour: dict[str, Any] | None = None
     """The text that the deciding verdict names."""
+    ancestors: tuple[Ancestor, ...] = ()
+    """What was shown when it was written, and what was shown for that, back to the seeds."""
     requests: tuple[Request, ...] = Field(default=())
     """What the model was asked for it."""
 
@@ -60,11 +72,12 @@ def pool_routes(pool: Pool, seeds: Sequence[SeedTask]) -> APIRouter:
         reason: Name = None,
         category: Annotated[str | None, Query(max_length=200)] = None,
         recipe: Name = None,
+        text: Annotated[str | None, Query(max_length=200)] = None,
         cursor: Annotated[str | None, Query(max_length=40)] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ROWS)] = 50,
     ) -> Page:
         """List rows, newest first; rows that arrive while a client walks the pages do not shift them."""
-        wanted = Wanted(None if state is None else state == "accepted", filter, reason, category, recipe)
+        wanted = Wanted(None if state is None else state == "accepted", filter, reason, category, recipe, text)
         # One row more than asked tells whether there is a next page.
         found = pool.listed(limit + 1, None if cursor is None else read_cursor(cursor), wanted)
         more = found[limit - 1].number if len(found) > limit else None
@@ -76,6 +89,17 @@ def pool_routes(pool: Pool, seeds: Sequence[SeedTask]) -> APIRouter:
         if not (pool.candidate(identity) or pool.proposal(identity)):
             raise HTTPException(404, f"there is no row {identity}")
         return Explained.model_validate(explain_in(seeds, pool, identity))
+
+    @routes.get("/funnel")
+    def read_funnel() -> Funnel:
+        """Tell what became of the candidates, filter by filter."""
+        return funnel_of(pool.counts())
+
+    @routes.get("/unreadable")
+    def list_unreadable(reason: Name = None, limit: Annotated[int, Query(ge=1, le=MAX_PAGE_ROWS)] = 50) -> list[Piece]:
+        """List pieces of answers that nothing could be made of, newest first."""
+        found = pool.unreadable(reason, limit)
+        return [Piece(request_id=one.request_id, reason=one.reason, text=one.text) for one in found]
 
     return routes
 

@@ -1,4 +1,4 @@
-"""What the operator wants of a running service, stored so that a restart keeps it: run, pause, drain, a target."""
+"""What the operator wants of a running service, stored so that a restart keeps it: run or pause, a target, limits."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
+from seedbed.core.config import BudgetConfig
 from seedbed.core.errors import InputError
 from seedbed.core.events import Events
 from seedbed.core.records import RunState, TrainingRun
@@ -37,6 +38,14 @@ class Control:
     async def set_target(self, target: int | None) -> Intent:
         """Stop generating at so many accepted rows; None: go on for ever."""
         return await self._set(self.intent.model_copy(update={"target": target}))
+
+    async def set_concurrency(self, concurrency: int | None) -> Intent:
+        """Run so many recipes at once; None: as the config says. Generation starts again with it."""
+        return await self._set(self.intent.model_copy(update={"concurrency": concurrency}))
+
+    async def set_budget(self, max_tokens: int | None, max_cost: float | None) -> Intent:
+        """Limit what is spent, 0 for no limit; None: as the config says. Generation starts again with it."""
+        return await self._set(self.intent.model_copy(update={"max_tokens": max_tokens, "max_cost": max_cost}))
 
     async def set_shares(self, shares: dict[str, float], reason: str) -> None:
         """Store target shares; generation starts again with them."""
@@ -83,6 +92,11 @@ class Control:
         target = self.intent.target
         return threshold if target is None else min(threshold, target)
 
+    def budget(self, config: BudgetConfig) -> BudgetConfig:
+        """Return the budget that holds: the operator's where one was set, otherwise the config's."""
+        wanted = {"max_tokens": self.intent.max_tokens, "max_cost": self.intent.max_cost}
+        return config.model_copy(update={name: value for name, value in wanted.items() if value is not None})
+
     @property
     def may_generate(self) -> bool:
         return self.intent.state is IntentState.RUNNING
@@ -124,7 +138,8 @@ class Control:
     async def _set(self, intent: Intent) -> Intent:
         await anyio.to_thread.run_sync(self._pool.set_intent, intent)
         self.intent = intent
-        self._events.emit("control.changed", state=intent.state.value, target=intent.target)
+        wanted = intent.model_dump(mode="json", exclude_none=True)
+        self._events.emit("control.changed", **wanted)
         self._wake()
         return intent
 

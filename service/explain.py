@@ -13,6 +13,7 @@ from seedbed.core.errors import InputError
 from seedbed.core.records import Candidate, Decision, Proposal, SeedTask
 from seedbed.core.text import words
 from seedbed.pool.pool import Pool
+from seedbed.service.ancestry import ancestors_of
 from seedbed.service.workspace import Workspace
 
 FIELDS = ("instruction", "input", "output")
@@ -43,6 +44,7 @@ def explain_in(seeds: Sequence[SeedTask], pool: Pool, identity: str) -> dict[str
         "subject": subject.model_dump(mode="json"),
         "decisions": [decision.model_dump(mode="json") for decision in decisions],
         "neighbour": neighbour.model_dump(mode="json") if neighbour else None,
+        "ancestors": [one.model_dump(mode="json") for one in ancestors_of(seeds, pool, subject.lineage)],
         "requests": [
             request.model_dump(mode="json")
             for request in map(pool.request, subject.lineage.request_ids)

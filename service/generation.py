@@ -48,11 +48,12 @@ async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> 
     pool.fire_due()
     if pool.accepted_count() >= target or stop.is_wanted:
         return None
-    live.phase = Phase.GENERATING
+    live.phase = Phase.LOADING_FILTERS
     context.events.emit("filters.loading", accepted=pool.accepted_count())
     async with live.index_lock:
         cascade = await anyio.to_thread.run_sync(loaded_cascade, context.workspace, pool)
         live.decider = decider = DecisionThread(cascade, pool)
+    live.phase = Phase.GENERATING
     try:
         async with opened_teacher(context, live) as fleet, opened_judge(context, fleet) as judge:
             return await _run_engine(context, fleet, decider, target, stop, live, judge)
@@ -111,7 +112,7 @@ async def opened_fleet(context: Context, endpoints: Sequence[EndpointConfig]) ->
         async with open_fleet(
             list(endpoints),
             secrets=context.secrets,
-            budget=config.budget,
+            budget=live.control.budget(config.budget) if live.control else config.budget,
             max_attempts=config.generation.max_attempts,
             log_folder=workspace.logs,
             events=context.events,
@@ -161,7 +162,8 @@ async def _run_engine(
     live: Live,
     judge: Judge | None,
 ) -> Outcome:
-    pool, settings = context.pool, with_concurrency(context.workspace)
+    wanted = live.control.intent.concurrency if live.control else None
+    pool, settings = context.pool, with_concurrency(context.workspace, wanted)
     ledger = PoolLedger(pool)
     plan = await plan_of(context, fleet)
     engine = Engine(
@@ -193,9 +195,11 @@ async def _run_engine(
         live.alarms.clear(DIVERSITY_ALARM)
 
 
-def with_concurrency(workspace: Workspace) -> GenerationConfig:
-    """Return the settings of a run with as many recipes at once as keep its endpoints full."""
+def with_concurrency(workspace: Workspace, wanted: int | None = None) -> GenerationConfig:
+    """Return the settings of a run with as many recipes at once as are wanted, or as keep its endpoints full."""
     settings = workspace.config.generation
+    if wanted is not None:
+        settings = settings.model_copy(update={"concurrency": wanted})
     if settings.concurrency:
         return settings
     places = sum(endpoint.max_in_flight for endpoint in teachers_of(workspace))

@@ -23,7 +23,7 @@ from seedbed.core.errors import (
 from seedbed.core.load import fingerprint
 from seedbed.core.records import Adapter, EvalReport, Phase, RunState, Snapshot, TrainingRun
 from seedbed.endpoints.fleet import beside
-from seedbed.generator.counters import Outcome
+from seedbed.generator.counters import Ended, Outcome
 from seedbed.pool.snapshot import freeze
 from seedbed.service.context import Context
 from seedbed.service.control import Control
@@ -159,6 +159,7 @@ class Rounds:
             if control.may_generate and pool.accepted_count() < target:
                 with control.interrupting() as stop:
                     outcome = await self._generated_to(target, stop)
+                    await self._wait_for_budget(outcome)
                 if not stop.is_wanted and target == pool.threshold(number):
                     return outcome
             else:
@@ -168,6 +169,15 @@ class Rounds:
             if not control.may_generate or pool.accepted_count() >= control.limit(pool.threshold(number)):
                 self._live.phase, self._live.gauge = Phase.PAUSED, lambda: None
                 await control.change()
+
+    async def _wait_for_budget(self, outcome: Outcome | None) -> None:
+        """Wait for a change of what is wanted where the budget is spent and somebody can raise it."""
+        if outcome is None or outcome.ended is not Ended.BUDGET or self._live.control is None:
+            return
+        self._live.phase, self._live.gauge = Phase.PAUSED, lambda: None
+        self._live.alarms.set("budget", outcome.message)
+        await self._control.change()
+        self._live.alarms.set("budget", "")
 
     async def _generated_to(self, target: int, stop: Stop) -> Outcome | None:
         """Generate; a server that answered before and does not now is waited for, since nobody watches.

@@ -1,6 +1,7 @@
 """Running a command that takes long: signals drain it, the terminal shows it, the service answers meanwhile."""
 
 import gc
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from seedbed.service.control import Control
 from seedbed.service.diversity import report_diversity
 from seedbed.service.feed import Feed
 from seedbed.service.guarding import Gate
+from seedbed.service.history import History
 from seedbed.service.live import Live
 from seedbed.service.status import read_status
 from seedbed.service.stopping import Stop, stopping_on_signals
@@ -89,6 +91,7 @@ async def _serve(
     settings, own = context.workspace.config.service, context.secrets.service_token
     token = own.get_secret_value() if own else new_token()
     gate, folder = Gate(token), context.workspace.folder
+    history = History()
     feed = Feed(context.workspace.logs / "events.jsonl", lambda: status().model_dump_json())
     context.events.add(feed)
     stack.callback(context.events.remove, feed)
@@ -98,7 +101,7 @@ async def _serve(
         gate,
         context.pool,
         context.workspace.seeds,
-        desk=Desk(context, live, control, feed),
+        desk=Desk(context, live, control, feed, history, {"service.host": serve.host, "service.port": serve.port}),
         hosts=settings.allowed_hosts,
         diversity=lambda: report_diversity(context.pool, context.workspace.config.diversity, live.reactions),
     )
@@ -106,5 +109,6 @@ async def _serve(
     where = serving(app, host=serve.host, port=serve.port, token=token, folder=folder, is_guarded=is_guarded)
     access = await stack.enter_async_context(where)
     stack.callback(feed.close)
+    await stack.enter_async_context(history.following(status, time.time))
     console.say(f"open {access.url}/login?code={gate.new_code()} (once, within the hour; `seedbed page` makes another)")
     console.say(f"the API is at {access.url}/v1; the token of this run is in {folder / 'service.json'}")

@@ -52,6 +52,7 @@ def read_status(
         refused=dict(counts.refused),
         categories=dict(counts.categories),
         requests_in_flight=counts.unanswered if phase else 0,
+        requests_answered=spent.requests,
         requests_failed=counts.failed,
         prompt_tokens=spent.prompt_tokens,
         completion_tokens=spent.completion_tokens,

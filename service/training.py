@@ -62,7 +62,8 @@ async def _attempt(context: Context, run: TrainingRun, out: Path, stop: Stop) ->
             "raise training.max_attempts (seedbed.toml)"
         )
     attempt = context.pool.add_attempt(run.round)
-    ended = await run_module("seedbed.trainer", _arguments(context, run, out), log=_log(context, run), stop=stop)
+    log = training_log(context, run)
+    ended = await run_module("seedbed.trainer", _arguments(context, run, out), log=log, stop=stop)
     if ended.exit_code == 0:
         context.pool.end_attempt(attempt, RunState.SUCCEEDED)
         return
@@ -86,7 +87,8 @@ def _arguments(context: Context, run: TrainingRun, out: Path) -> list[str]:
     return arguments
 
 
-def _log(context: Context, run: TrainingRun) -> Path:
+def training_log(context: Context, run: TrainingRun) -> Path:
+    """Return where a round's trainer says what it does."""
     return context.workspace.logs / f"training-{run.round:04d}.log"
 
 

@@ -1,0 +1,139 @@
+"""Routes for who looks on: settings, samples over time, how rows are spread, a training's loss, log and answers."""
+
+from itertools import islice
+from typing import Annotated
+
+import anyio.to_thread
+from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+
+from seedbed.core.errors import SeedbedError
+from seedbed.core.files import read_json
+from seedbed.core.records import Adapter, Record, Snapshot, TrainingRun
+from seedbed.core.snapshots import MANIFEST
+from seedbed.service.answering import tagged
+from seedbed.service.api_changes import AdapterId, Desk, Round
+from seedbed.service.evaluating import report_folder
+from seedbed.service.history import Sample
+from seedbed.service.looking import LossPoint, SideBySide, answers_side_by_side, log_tail, loss_points
+from seedbed.service.settings import Settings, SettingsShown
+from seedbed.service.spread import Spread, spread_of
+from seedbed.service.training import adapter_folder, training_log
+from seedbed.service.workspace import CONFIG
+
+MAX_ANSWERS = 100
+
+
+class Over(Record):
+    """Samples of the status since this service started."""
+
+    every_s: float
+    """Seconds from one to the next, now."""
+    samples: tuple[Sample, ...]
+
+
+class Curve(Record):
+    """A training so far."""
+
+    run: TrainingRun
+    points: tuple[LossPoint, ...]
+
+
+class Tail(Record):
+    """The end of a log."""
+
+    text: str
+
+
+class Answers(Record):
+    """Questions with the answers of base and adapter, in the order of the evaluation."""
+
+    answers: tuple[SideBySide, ...]
+    next: int | None
+    """Where to go on; None at the end."""
+
+
+def look_routes(desk: Desk) -> tuple[APIRouter, ...]:
+    """Return the routes that show what a running service knows beside the pool."""
+    return _service_routes(desk), _training_routes(desk)
+
+
+def _service_routes(desk: Desk) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["status"])
+    workspace, pool = desk.context.workspace, desk.context.pool
+    settings = Settings(workspace.config, workspace.folder / CONFIG, desk.given)
+
+    @routes.get("/history", response_model=Over)
+    async def history(request: Request) -> Response:
+        """Tell how it went since this service started."""
+        return tagged(request, Over(every_s=desk.history.every_s, samples=desk.history.samples))
+
+    @routes.get("/settings", response_model=SettingsShown)
+    def read_settings(request: Request) -> Response:
+        """Tell every setting, its value and where that came from; secrets are not told."""
+        return tagged(request, settings.shown())
+
+    @routes.get("/pool/spread", tags=["pool"], response_model=Spread)
+    def read_spread(request: Request) -> Response:
+        """Tell how rows are spread: categories against targets, nearest neighbours, lengths."""
+        return tagged(request, spread_of(pool, workspace.categories.shares(), workspace.config.generation))
+
+    return routes
+
+
+def _training_routes(desk: Desk) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["training"])
+    context = desk.context
+
+    async def run_of(round: int) -> TrainingRun:
+        run = await anyio.to_thread.run_sync(context.pool.run, round)
+        if run is None:
+            raise HTTPException(404, f"round {round} was not triggered")
+        return run
+
+    async def adapter_of(name: str) -> Adapter:
+        adapters = await anyio.to_thread.run_sync(context.pool.adapters)
+        found = next((one for one in adapters if one.id == name), None)
+        if found is None:
+            raise HTTPException(404, f"there is no adapter {name}")
+        return found
+
+    @routes.get("/runs/{round}/loss", response_model=Curve)
+    async def loss(round: Round, request: Request) -> Response:
+        """Tell the loss of a round's training so far."""
+        run = await run_of(round)
+        points = await anyio.to_thread.run_sync(loss_points, adapter_folder(context, run))
+        return tagged(request, Curve(run=run, points=tuple(points)))
+
+    @routes.get("/runs/{round}/log", response_model=Tail)
+    async def log(round: Round, request: Request) -> Response:
+        """Give the end of a round's training log."""
+        path = training_log(context, await run_of(round))
+        return tagged(request, Tail(text=await anyio.to_thread.run_sync(log_tail, path)))
+
+    @routes.get("/adapters/{adapter}/answers", response_model=Answers)
+    async def answers(
+        adapter: AdapterId,
+        request: Request,
+        start: Annotated[int, Query(ge=0, le=10**6)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_ANSWERS)] = 20,
+    ) -> Response:
+        """Put the answers of base and adapter side by side."""
+        path = report_folder(context, await adapter_of(adapter)) / "answers.jsonl"
+
+        def read() -> list[SideBySide]:
+            return list(islice(answers_side_by_side(path), start, start + limit + 1))
+
+        found = await anyio.to_thread.run_sync(read)
+        following = start + limit if len(found) > limit else None
+        return tagged(request, Answers(answers=tuple(found[:limit]), next=following))
+
+    @routes.get("/snapshots/{identity}", response_model=Snapshot)
+    async def snapshot(identity: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")], request: Request) -> Response:
+        """Tell what an adapter was trained on."""
+        path = context.workspace.snapshots / identity / MANIFEST
+        try:
+            return tagged(request, Snapshot.model_validate(await anyio.to_thread.run_sync(read_json, path)))
+        except SeedbedError as error:
+            raise HTTPException(404, f"there is no snapshot {identity}") from error
+
+    return routes

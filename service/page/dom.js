@@ -1,0 +1,89 @@
+// Elements of the page: made here, and text goes into them as text, never as markup.
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === false || value === null) continue;
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== "")
+    .map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
+  return element;
+}
+
+export const number = (value, digits = 0) => Number(value).toLocaleString("en", { maximumFractionDigits: digits });
+export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
+export const money = (value) => (value === 0 ? "0" : Math.abs(value) < 0.01 ? value.toPrecision(2) : value.toFixed(2));
+export const inWords = (name) => String(name).replaceAll("_", " ");
+export const moment = (at) => new Date(1000 * at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
+export const clock = (at) => new Date(1000 * at).toLocaleTimeString("en-GB");
+
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "unknown";
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${Math.round(seconds / 86400)} days`;
+}
+
+export const fact = (name, value, note = "") =>
+  make("div", {}, make("dt", {}, name), make("dd", {}, value, note && make("small", {}, note)));
+export const facts = (...all) => make("dl", { class: "facts" }, all);
+export const hint = (text) => make("p", { class: "hint" }, text);
+
+// A table with a caption; cells that are numbers stand to the right, and an empty table says why it is empty.
+export function table(caption, heads, rows, whenEmpty = "Nothing yet.") {
+  const cell = (value, place) => {
+    const is = typeof value === "number";
+    return make("td", { class: is ? "number" : undefined, "data-head": heads[place] || undefined }, is ? number(value, 1) : value);
+  };
+  if (!rows.length) return make("section", {}, make("h3", {}, caption), hint(whenEmpty));
+  const isNumber = (place) => typeof rows[0][place] === "number";
+  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption, "data-key": caption },
+    make("table", {}, make("caption", {}, caption),
+      make("thead", {}, make("tr", {}, heads.map((head, place) =>
+        make(head ? "th" : "td", { scope: head ? "col" : undefined, class: isNumber(place) ? "number" : undefined }, head)))),
+      make("tbody", {}, rows.map((cells) => make("tr", {}, cells.map(cell))))));
+}
+
+// Say what became of a click, where the click was; the text is announced.
+export function button(text, act, { then = undefined, kind = undefined, label = undefined } = {}) {
+  const said = make("span", { class: "said", role: "status" });
+  const pressed = make("button", { type: "button", class: kind, "aria-label": label, "data-key": `button ${label ?? text}` }, text);
+  pressed.addEventListener("click", async () => {
+    pressed.disabled = true;
+    said.className = "said";
+    said.textContent = "…";
+    try {
+      const answer = await act();
+      said.textContent = typeof answer === "string" ? answer : "done";
+      if (then) await then(answer);
+    } catch (error) {
+      said.className = "said error";
+      said.textContent = error.message;
+    } finally {
+      pressed.disabled = false;
+      if (pressed.isConnected) pressed.focus();
+    }
+  });
+  return make("span", { class: "action" }, pressed, said);
+}
+
+let fields = 0;
+export function field(label, properties, tag = "input", ...children) {
+  const id = `field-${(fields += 1)}`, control = make(tag, { id, ...properties }, ...children);
+  return { control, element: make("span", { class: "field" }, make("label", { for: id }, label), control) };
+}
+
+// Put new parts in place of what stands there; who had the focus by a key keeps it.
+export function refill(place, ...parts) {
+  const active = place.contains(document.activeElement) ? document.activeElement : null;
+  const key = active?.dataset.key, scroll = active?.scrollLeft;
+  const open = new Set([...place.querySelectorAll("details[open]")].map((one) => one.dataset.key));
+  place.replaceChildren(...parts.flat().filter(Boolean));
+  for (const one of place.querySelectorAll("details")) one.open = open.has(one.dataset.key);
+  if (!key) return;
+  const again = [...place.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key);
+  again?.focus({ preventScroll: true });
+  if (again && scroll) again.scrollLeft = scroll;
+}

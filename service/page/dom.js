@@ -7,7 +7,7 @@ export function make(tag, properties = {}, ...children) {
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== "")
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== "")
     .map((child) => (child instanceof Node ? child : document.createTextNode(String(child)))));
   return element;
 }
@@ -80,7 +80,7 @@ export function refill(place, ...parts) {
   const active = place.contains(document.activeElement) ? document.activeElement : null;
   const key = active?.dataset.key, scroll = active?.scrollLeft;
   const open = new Set([...place.querySelectorAll("details[open]")].map((one) => one.dataset.key));
-  place.replaceChildren(...parts.flat().filter(Boolean));
+  place.replaceChildren(...parts.flat(Infinity).filter(Boolean));
   for (const one of place.querySelectorAll("details")) one.open = open.has(one.dataset.key);
   if (!key) return;
   const again = [...place.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key);

@@ -27,7 +27,7 @@ async function show({ isMove = false } = {}) {
   if (mine !== shown) return;
   refresh = found.refresh ?? null;
   document.title = `${found.title} · Seedbed`;
-  main.replaceChildren(make("h2", {}, found.title), ...found.parts);
+  main.replaceChildren(make("h2", {}, found.title), ...found.parts.flat(Infinity).filter(Boolean));
   main.dataset.page = page;
   if (isMove) main.focus();
 }

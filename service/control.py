@@ -92,11 +92,6 @@ class Control:
         target = self.intent.target
         return threshold if target is None else min(threshold, target)
 
-    def budget(self, config: BudgetConfig) -> BudgetConfig:
-        """Return the budget that holds: the operator's where one was set, otherwise the config's."""
-        wanted = {"max_tokens": self.intent.max_tokens, "max_cost": self.intent.max_cost}
-        return config.model_copy(update={name: value for name, value in wanted.items() if value is not None})
-
     @property
     def may_generate(self) -> bool:
         return self.intent.state is IntentState.RUNNING
@@ -146,3 +141,9 @@ class Control:
     def _wake(self) -> None:
         for action in tuple(self._actions):
             action()
+
+
+def budget_that_holds(intent: Intent, config: BudgetConfig) -> BudgetConfig:
+    """Return the operator's budget where one was set, otherwise the config's."""
+    wanted = {"max_tokens": intent.max_tokens, "max_cost": intent.max_cost}
+    return config.model_copy(update={name: value for name, value in wanted.items() if value is not None})

@@ -24,6 +24,7 @@ from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
 from seedbed.service.brought import brought_instructions
 from seedbed.service.checking import checker, held_out_category
 from seedbed.service.context import Context
+from seedbed.service.control import budget_that_holds
 from seedbed.service.cost import cost_of
 from seedbed.service.decider import DecisionThread
 from seedbed.service.diversity import ALARM as DIVERSITY_ALARM
@@ -112,7 +113,7 @@ async def opened_fleet(context: Context, endpoints: Sequence[EndpointConfig]) ->
         async with open_fleet(
             list(endpoints),
             secrets=context.secrets,
-            budget=live.control.budget(config.budget) if live.control else config.budget,
+            budget=budget_that_holds(context.pool.intent(), config.budget),
             max_attempts=config.generation.max_attempts,
             log_folder=workspace.logs,
             events=context.events,

@@ -41,14 +41,11 @@ def accepted(watched: Watched) -> int:
 def test_a_live_run_rises_without_reloading(watched: Watched) -> None:
     page = watched.open("overview")
     expect(page.locator("#line")).to_have_text("live")
-    page.wait_for_function("document.querySelector('dt + dd')?.textContent.startsWith('generating')", timeout=WAIT_MS)
+    phase = page.locator("dt:text-is('Phase') + dd")
+    expect(phase).to_have_text(re.compile("^generating"), timeout=WAIT_MS)
     before = accepted(watched)
-    page.wait_for_function(
-        "before => Number([...document.querySelectorAll('dt')].find((one) => one.textContent === 'Accepted rows')"
-        ".nextSibling.textContent.split(' of ')[0].replaceAll(',', '')) > before + 20",
-        arg=before,
-        timeout=WAIT_MS,
-    )
+    while accepted(watched) <= before + 20:
+        page.wait_for_timeout(500)
     expect(page.locator("text=as configured").or_(page.locator("text=starting slowly"))).to_be_visible(timeout=WAIT_MS)
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("Wanted: paused")).to_be_visible()
@@ -57,6 +54,7 @@ def test_a_live_run_rises_without_reloading(watched: Watched) -> None:
 def test_a_refusal_is_found_by_its_reason_and_shows_its_neighbour(watched: Watched, service: Service) -> None:
     page = watched.open("funnel")
     page.get_by_role("link", name="near duplicate", exact=True).click(timeout=WAIT_MS)
+    page.wait_for_selector("main[data-page=rows]")
     page.locator("table a").first.click()
     expect(page.get_by_role("heading", name="its neighbour")).to_be_visible()
     assert page.locator(".sides .card").nth(1).locator("mark").count() > 0

@@ -12,7 +12,7 @@ from seedbed.core.records import Candidate, Decision, Lineage, Phase, SeedTask, 
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided, PoolCounts, Wanted
 from seedbed.service.ancestry import ancestors_of
-from seedbed.service.control import Control
+from seedbed.service.control import Control, budget_that_holds
 from seedbed.service.funnel import funnel_of
 from seedbed.service.history import History, sample_of
 from seedbed.service.looking import answers_side_by_side, log_tail, loss_points
@@ -180,4 +180,6 @@ def test_concurrency_and_budget_outlive_a_restart_and_beat_the_config(tmp_path: 
     with Pool.open(tmp_path, PoolConfig()) as pool:
         control = Control(pool, Events(), Stop())
         assert control.intent.concurrency == 5
-        assert control.budget(BudgetConfig(max_tokens=9, max_cost=3.0)) == BudgetConfig(max_tokens=0, max_cost=3.0)
+        assert budget_that_holds(control.intent, BudgetConfig(max_tokens=9, max_cost=3.0)) == BudgetConfig(
+            max_tokens=0, max_cost=3.0
+        )

@@ -119,7 +119,9 @@ def test_axe_finds_nothing_serious_and_no_page_is_too_wide(
 
 def test_the_page_is_walked_by_keyboard(watched: Watched) -> None:
     page = watched.open("overview")
-    page.locator("body").press("Tab")
+    page.reload()
+    page.wait_for_selector("main[data-page=overview]")
+    page.keyboard.press("Tab")
     expect(page.locator("#skip")).to_be_focused()
     page.locator('nav a[href="#diversity"]').focus()
     page.keyboard.press("Enter")

@@ -355,8 +355,9 @@ class TrainingConfig(Section):
     """Rows in a forward pass where rows are padded; the gradient is summed up to `batch_rows`."""
     packing: bool = True
     """Lay rows one after the other, isolated, instead of padding them; off by itself where a model is unproven."""
-    micro_batch_tokens: Annotated[int, Field(ge=32)] = 1024
-    """Tokens in a forward pass where rows are packed: 1024 of a 0.5B student took 6 GB. Raise it on a GPU."""
+    micro_batch_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens in a forward pass where rows are packed. 0: 1024 on a CPU (6 GB with a 0.5B student), on a GPU as many as
+    fit by estimate, up to 32,768, since small passes leave it waiting for the CPU."""
     chunked_loss: bool = True
     """Never build the logits of a whole batch: the head sees the trained tokens only, a few at a time."""
     attention: Literal["auto", "sdpa"] = "auto"

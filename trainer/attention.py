@@ -20,6 +20,9 @@ from seedbed.trainer.model import Machine
 NAME = "seedbed_varlen"
 """Under which transformers knows it. No mask function is registered under it, so no mask is made."""
 
+TOLERANCE = 0.03
+"""Relative, of outputs and gradients against SDPA. bfloat16 rounds at 2^-8; both sides round on the way."""
+
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int, float], torch.Tensor]
 """(T, heads, D), twice (T, key heads, D), borders (documents + 1,), longest, scale → (T, heads, D), causal."""
 
@@ -33,8 +36,13 @@ def varlen_kernel() -> Callable[..., Any] | None:
     return varlen_attn  # type: ignore[no-any-return, unused-ignore]
 
 
-def bind(kernel: Callable[..., Any]) -> Attend:
+def bind(kernel: Callable[..., Any], *, is_repeating: bool = True) -> Attend:
     """Call the kernel causally, whichever release it is of.
+
+    Args:
+        kernel: Torch's.
+        is_repeating: Whether keys and values are repeated for each head where the kernel names no `enable_gqa`. Some
+            group heads without naming it (`bind_proven` finds out).
 
     torch 2.10 has `is_causal` and no `scale`; later ones say causal by `window_size` (-1, 0); the newest group heads.
 
@@ -53,7 +61,7 @@ def bind(kernel: Callable[..., Any]) -> Attend:
         groups = query.shape[1] // key.shape[1]
         if groups > 1 and "enable_gqa" in known:
             settings["enable_gqa"] = True
-        elif groups > 1:
+        elif groups > 1 and is_repeating:
             key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
         if "scale" in known:
             settings["scale"] = scale
@@ -63,6 +71,16 @@ def bind(kernel: Callable[..., Any]) -> Attend:
         return found
 
     return attend
+
+
+def bind_proven(kernel: Callable[..., Any], model: Any, machine: Machine) -> Attend:
+    """Bind the kernel; without repeated keys and values where it agrees with SDPA so."""
+    attend = bind(kernel, is_repeating=False)
+    try:
+        error = disagreement(attend, machine, *heads_of(model))
+    except (RuntimeError, ValueError, TypeError):
+        return bind(kernel)
+    return attend if error <= TOLERANCE else bind(kernel)
 
 
 def attend_by_document(
@@ -87,18 +105,21 @@ def reason_against_varlen(model: Any, machine: Machine) -> str:
         return "the varlen kernel is for GPUs and half precision"
     if kernel is None:
         return f"torch {torch.__version__} has no varlen attention"
-    config = model.config.get_text_config()
-    if getattr(config, "attention_dropout", 0.0):
+    if getattr(model.config.get_text_config(), "attention_dropout", 0.0):
         return "the model drops attention out"
-    heads = config.num_attention_heads
-    keys = getattr(config, "num_key_value_heads", None) or heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
     try:
-        error = disagreement(bind(kernel), machine, heads, keys, size)
+        error = disagreement(bind(kernel), machine, *heads_of(model))
     except (RuntimeError, ValueError, TypeError) as problem:
         return f"the varlen kernel does not run here: {str(problem).splitlines()[0]}"
-    # bfloat16 rounds at 2^-8; both sides round on the way.
-    return f"the varlen kernel is {error:.1%} off SDPA" if error > 0.03 else ""
+    return f"the varlen kernel is {error:.1%} off SDPA" if error > TOLERANCE else ""
+
+
+def heads_of(model: Any) -> tuple[int, int, int]:
+    """Return the number of heads, of key heads, and their size."""
+    config = model.config.get_text_config()
+    heads = config.num_attention_heads
+    keys = getattr(config, "num_key_value_heads", None) or heads
+    return heads, keys, getattr(config, "head_dim", None) or config.hidden_size // heads
 
 
 def disagreement(attend: Attend, machine: Machine, heads: int, keys: int, size: int) -> float:

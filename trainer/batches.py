@@ -113,6 +113,18 @@ def packs(rows: Sequence[Row], budget_tokens: int) -> list[list[Row]]:
     Best fit decreasing takes the longest row first and puts it where least room stays; it fills 0.9996 of
     2,048-token packs of instruction data.
     """
+    sizes = [len(row) for row in rows]
+    count = len(_filled(rows, budget_tokens))
+    # As many packs, as even as can be: attention and memory grow with the largest, and a small one wastes a pass.
+    least = max(-(-sum(sizes) // max(count, 1)), max(sizes, default=0))
+    for share in (1.0, 1.01, 1.03, 1.1, 1.3):
+        even = int(least * share)
+        if even < budget_tokens and len(found := _filled(rows, even)) == count:
+            return found
+    return _filled(rows, budget_tokens)
+
+
+def _filled(rows: Sequence[Row], budget_tokens: int) -> list[list[Row]]:
     filled: list[tuple[int, list[Row]]] = []
     for row in sorted(rows, key=len, reverse=True):
         fits = [number for number, (used, _) in enumerate(filled) if used + len(row) <= budget_tokens]

@@ -59,7 +59,8 @@ def load_checkpoint(
     for name, parameter in parameters.items():
         parameter.data.copy_(saved[name])
         optimiser.state[parameter] = {
-            "step": moments[f"{name}.step"].cpu(),
+            # The fused optimiser of a GPU counts its steps there.
+            "step": moments[f"{name}.step"] if optimiser.defaults["fused"] else moments[f"{name}.step"].cpu(),
             "exp_avg": moments[f"{name}.exp_avg"],
             "exp_avg_sq": moments[f"{name}.exp_avg_sq"],
         }

@@ -16,64 +16,44 @@ SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 class _FusedLora(torch.autograd.Function):
-    """y_i = x W_iᵀ + bias_i + scale_i (x A_iᵀ) B_iᵀ for matrices that read one input, weights and biases frozen.
+    """y_i = x W_iᵀ + bias_i + (x Dᵀ)_i B_iᵀ for matrices that read one input, weights and biases frozen.
 
-    x (N, in); of each matrix W `weight` (out, in), bias (out,), A `down` (r, in), B `up` (out, r), and the casts of A
-    and B to the numbers of x; y (N, out).
+    x (N, in); D (R, in), the matrices' A one below the other, times LoRA's scale, R the sum of their ranks; then of
+    each matrix W `weight` (out, in), bias (out,), A `down` (r, in), B `up` (out, r), and B in the numbers of x;
+    y (N, out).
     """
 
     @staticmethod
-    def forward(context: Any, x: torch.Tensor, scales: tuple[float, ...], *given: torch.Tensor) -> Any:
-        weights, biases, _, _, downs, ups = _by_kind(given)
-        ranks = [len(down) for down in downs]
-        down = torch.cat(downs) if len(downs) > 1 else downs[0]  # (R, in), R the sum of the ranks
-        low = x @ down.T  # (N, R)
-        context.save_for_backward(x, low, down, *weights, *ups)
-        context.scales, context.ranks = scales, ranks
+    def forward(context: Any, x: torch.Tensor, scale: float, joined: torch.Tensor, *given: torch.Tensor) -> Any:
+        weights, biases, downs, _, ups = (given[kind::5] for kind in range(5))
+        low = x @ joined.T  # (N, R)
+        context.save_for_backward(x, low, joined, *weights, *ups)
+        context.scale, context.ranks, context.dtype = scale, [len(down) for down in downs], downs[0].dtype
         found = []
-        for part, weight, bias, up, scale in zip(torch.split(low, ranks, 1), weights, biases, ups, scales, strict=True):
-            y = torch.nn.functional.linear(x, weight, bias)  # (N, out)
-            found.append(y.addmm_(part, up.T, alpha=scale))
+        for part, weight, bias, up in zip(torch.split(low, context.ranks, 1), weights, biases, ups, strict=True):
+            found.append(torch.nn.functional.linear(x, weight, bias).addmm_(part, up.T))
         return tuple(found)
 
     @staticmethod
-    def backward(context: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | tuple[float, ...] | None, ...]:
-        x, low, down, *rest = context.saved_tensors
-        weights, ups = rest[: len(context.scales)], rest[len(context.scales) :]
-        slopes = [slope.contiguous() for slope in outer]  # each (N, out)
-        up_slopes, low_slopes = [], []
-        for slope, up, part, scale in zip(slopes, ups, torch.split(low, context.ranks, 1), context.scales, strict=True):
-            up_slopes.append((slope.T @ part).float().mul_(scale))
-            low_slopes.append((slope @ up).mul_(scale))
-        low_slope = torch.cat(low_slopes, 1) if len(low_slopes) > 1 else low_slopes[0]  # (N, R)
-        down_slopes = torch.split((low_slope.T @ x).float(), context.ranks)
+    def backward(context: Any, *outer: torch.Tensor) -> tuple[Any, ...]:
+        x, low, joined, *rest = context.saved_tensors
+        weights, ups = rest[: len(context.ranks)], rest[len(context.ranks) :]
+        low_slope = torch.empty_like(low)
+        slopes, up_slopes = [], []
+        lows, low_slopes = (torch.split(one, context.ranks, 1) for one in (low, low_slope))
+        for given, up, part, part_slope in zip(outer, ups, lows, low_slopes, strict=True):
+            slope = given.contiguous()  # (N, out)
+            slopes.append(slope)
+            up_slopes.append(slope.T @ part)  # autograd casts it
+            torch.mm(slope, up, out=part_slope)
+        down_slopes = torch.split((low_slope.T @ x).to(context.dtype).mul_(context.scale), context.ranks)
         x_slope = None
         if context.needs_input_grad[0]:
-            x_slope = torch.mm(low_slope, down)
+            x_slope = low_slope @ joined
             for slope, weight in zip(slopes, weights, strict=True):
                 x_slope.addmm_(slope, weight)
         by_matrix = zip(down_slopes, up_slopes, strict=True)
-        return x_slope, None, *(one for pair in by_matrix for one in (None, None, *pair, None, None))
-
-
-def _by_kind(given: tuple[torch.Tensor, ...]) -> tuple[tuple[torch.Tensor, ...], ...]:
-    return tuple(given[kind::6] for kind in range(6))
-
-
-class _Cast:
-    """A float32 matrix in the numbers of the base, cast anew once the optimiser changed it."""
-
-    def __init__(self) -> None:
-        self.key: tuple[int, int, torch.dtype] | None = None
-        self.cast = torch.empty(0)
-
-    def of(self, matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        if matrix.dtype == dtype:
-            return matrix.detach()
-        key = (matrix.data_ptr(), matrix._version, dtype)  # torch has no public name for it
-        if key != self.key:
-            self.key, self.cast = key, matrix.detach().to(dtype)
-        return self.cast
+        return x_slope, None, None, *(one for pair in by_matrix for one in (None, None, *pair, None))
 
 
 class _Group:
@@ -81,27 +61,49 @@ class _Group:
 
     def __init__(self, layers: list[Any]) -> None:
         self.layers = layers
-        self.casts = [(_Cast(), _Cast()) for _ in layers]
+        self.cast_of: list[tuple[int, int]] = []
+        self.joined = torch.empty(0)
+        self.ups: list[torch.Tensor] = []
         self.x: torch.Tensor | None = None
         self.waiting: dict[int, torch.Tensor] = {}
 
-    def answer(self, layer: Any, x: torch.Tensor) -> torch.Tensor:
-        if x is not self.x or id(layer) not in self.waiting:
-            self.waiting, self.x = self._all(x), x
-        found = self.waiting.pop(id(layer))
+    def take(self, layer: Any, x: torch.Tensor) -> torch.Tensor | None:
+        """Return what was computed for a layer when a sibling was asked; None where nothing was."""
+        found = self.waiting.pop(id(layer), None) if x is self.x else None
         if not self.waiting:
             self.x = None
         return found
 
-    def _all(self, x: torch.Tensor) -> dict[int, torch.Tensor]:
+    def compute(self, layer: Any, x: torch.Tensor) -> torch.Tensor:
+        """Compute all layers, and return one's."""
         given: list[Any] = []
-        for layer, (down_cast, up_cast) in zip(self.layers, self.casts, strict=True):
-            base, name = layer.get_base_layer(), layer.active_adapters[0]
-            down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-            given += [base.weight, base.bias, down, up, down_cast.of(down, x.dtype), up_cast.of(up, x.dtype)]
-        scales = tuple(layer.scaling[layer.active_adapters[0]] for layer in self.layers)
-        found = _FusedLora.apply(x.reshape(-1, x.shape[-1]), scales, *given)  # type: ignore[no-untyped-call]
-        return {id(layer): y.view(*x.shape[:-1], y.shape[-1]) for layer, y in zip(self.layers, found, strict=True)}
+        for one, up in zip(self.layers, self._cast(x.dtype), strict=True):
+            base, name = one.get_base_layer(), one.active_adapters[0]
+            given += [base.weight, base.bias, one.lora_A[name].weight, one.lora_B[name].weight, up]
+        found = _FusedLora.apply(x.reshape(-1, x.shape[-1]), _scale(self.layers[0]), self.joined, *given)  # type: ignore[no-untyped-call]
+        shaped = (y.view(*x.shape[:-1], y.shape[-1]) for y in found)
+        self.waiting = dict(zip(map(id, self.layers), shaped, strict=True))
+        self.x = x
+        mine = self.take(layer, x)
+        assert mine is not None
+        return mine
+
+    def _cast(self, dtype: torch.dtype) -> list[torch.Tensor]:
+        """Return each B in the numbers of the base, and set `joined`; anew only once the optimiser changed them."""
+        names = [layer.active_adapters[0] for layer in self.layers]
+        downs = [layer.lora_A[name].weight for layer, name in zip(self.layers, names, strict=True)]
+        ups = [layer.lora_B[name].weight for layer, name in zip(self.layers, names, strict=True)]
+        now = [(matrix.data_ptr(), matrix._version) for matrix in (*downs, *ups)]  # torch has no public name for it
+        if now != self.cast_of or self.joined.dtype != dtype:
+            with torch.no_grad():
+                self.joined = torch.cat([down.detach() for down in downs]).mul_(_scale(self.layers[0])).to(dtype)
+                self.ups = [up.detach().to(dtype) for up in ups]
+            self.cast_of = now
+        return self.ups
+
+
+def _scale(layer: Any) -> float:
+    return float(layer.scaling[layer.active_adapters[0]])
 
 
 def fuse(model: Any) -> str:
@@ -124,7 +126,8 @@ def _groups(layers: dict[str, Any]) -> list[_Group]:
         parent, _, own = name.rpartition(".")
         for siblings in SIBLINGS:
             names = [f"{parent}.{sibling}" for sibling in siblings]
-            if own in siblings and all(one in left for one in names):
+            is_whole = own in siblings and all(one in left for one in names)
+            if is_whole and len({_scale(left[one]) for one in names}) == 1:
                 found.append(_Group([left.pop(one) for one in names]))
     return found + [_Group([layer]) for layer in left.values()]
 
@@ -152,9 +155,11 @@ def reason_against_fusing(layer: Any) -> str:
 
 def _forward_in(group: _Group) -> Any:
     def forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if (ready := group.take(self, x)) is not None:
+            return ready
         if args or kwargs or not all(_is_plain(layer, x) for layer in group.layers):
             return type(self).forward(self, x, *args, **kwargs)  # type: ignore[no-any-return]
-        return group.answer(self, x)
+        return group.compute(self, x)
 
     return forward
 

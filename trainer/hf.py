@@ -25,7 +25,7 @@ from seedbed.trainer.metrics import Metrics
 from seedbed.trainer.model import Machine, choose_machine, load_tokenizer
 from seedbed.trainer.outputs import Finished, adapter_settings, adapter_tensors, write_results, write_state
 from seedbed.trainer.quiet import quiet
-from seedbed.trainer.student import choose_checkpointing, prepare_student
+from seedbed.trainer.student import fit_passes, prepare_student
 from seedbed.trainer.trackers import open_trackers
 
 FOLDER, RUN = "hf", "run.json"
@@ -64,7 +64,7 @@ def train_with_hf(job: Job, stop: Stop) -> bool:
     place = Machine(torch.device("cpu"), machine.dtype) if is_sharded else machine
     student = prepare_student(folder, place, plain, job.weights.name, tokenizer.pad_token_id)
     student.notes.append('backend = "hf": rows are padded, the loss is from whole logits, LoRA is PEFT\'s own')
-    if not is_sharded and (note := choose_checkpointing(student, max(map(len, (*rows.kept, *validation.kept))))):
+    if not is_sharded and (note := fit_passes(student, max(map(len, (*rows.kept, *validation.kept))))):
         student.notes.append(note)
     for note in student.notes:
         show(note)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from seedbed.trainer.attention import heads_of
 from seedbed.trainer.model import Machine
 
 TOLERANCE = 0.02
@@ -97,10 +98,7 @@ def _use_rotary(model: Any, machine: Machine) -> str:
         return "the model's module has no apply_rotary_pos_emb"
     if getattr(own, "is_kernel", False):  # another model of this kind was here before
         return ""
-    config = model.config.get_text_config()
-    heads = config.num_attention_heads
-    keys = getattr(config, "num_key_value_heads", None) or heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    heads, keys, size = heads_of(model)
 
     def rotate(q: torch.Tensor, k: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, unsqueeze_dim: int = 1) -> Any:
         if q.device.type != machine.device.type or unsqueeze_dim != 1 or cos.ndim != 3:

@@ -30,7 +30,7 @@ from seedbed.trainer.outputs import (
 )
 from seedbed.trainer.processes import join_processes
 from seedbed.trainer.speed import matrix_rate, work_of
-from seedbed.trainer.student import choose_checkpointing, prepare_student
+from seedbed.trainer.student import fit_passes, prepare_student
 from seedbed.trainer.trackers import open_trackers
 
 
@@ -67,7 +67,7 @@ def train(job: Job, stop: Stop) -> bool:  # noqa: PLR0912, PLR0915 - flat on pur
     model = student.model
     for note in student.notes:
         show(note)
-    if note := choose_checkpointing(student, max(len(row) for row in (*rows.kept, *validation.kept))):
+    if note := fit_passes(student, max(len(row) for row in (*rows.kept, *validation.kept))):
         show(note)
     work, rate_limit = work_of(model), matrix_rate(machine)
     show(f"this machine multiplies matrices at {rate_limit / 1e12:.2f} TFLOP/s")

@@ -64,6 +64,32 @@ def test_loss_and_every_gradient_equal_those_of_peft(tiny_model_folder: Path) ->
         assert float((found[name] - gradient).norm() / gradient.norm()) <= 1e-5, name
 
 
+def test_gradients_in_bfloat16_are_as_near_to_float32_as_those_of_peft(tiny_model_folder: Path) -> None:
+    _, exact = loss_and_gradients(adapted(tiny_model_folder))
+    model, off = adapted(tiny_model_folder, torch.bfloat16), []
+    for _ in range(2):
+        _, found = loss_and_gradients(model)
+        assert {gradient.dtype for gradient in found.values()} == {torch.float32}
+        away = sum(float((found[name] - gradient).square().sum()) for name, gradient in exact.items())
+        off.append(away / sum(float(gradient.square().sum()) for gradient in exact.values()))
+        assert fuse(model) == ""
+    assert off[1] <= 1.5 * off[0]
+
+
+def test_what_the_optimiser_changed_is_used(tiny_model_folder: Path) -> None:
+    """The casts to the base's numbers are kept from pass to pass, but not past a step."""
+    model = adapted(tiny_model_folder, torch.bfloat16)
+    fuse(model)
+    parameters = [parameter for name, parameter in model.named_parameters() if "lora_" in name]
+    optimiser = torch.optim.SGD(parameters, lr=0.5)
+    before, _ = loss_and_gradients(model)
+    again, _ = loss_and_gradients(model)
+    optimiser.step()
+    after, _ = loss_and_gradients(model)
+    assert before == again
+    assert after < before - 0.01
+
+
 def test_the_first_layer_with_a_trained_input_passes_its_gradient_on(tiny_model_folder: Path) -> None:
     """Where the embeddings ask for a gradient, the slope of x flows through every layer."""
     model = adapted(tiny_model_folder)

@@ -18,7 +18,7 @@ from seedbed.trainer.job import Job, Stop
 from seedbed.trainer.loop import train
 from seedbed.trainer.memory import Shapes, kept_bytes, pass_bytes, shapes_of
 from seedbed.trainer.model import Machine, trained_parameters
-from seedbed.trainer.student import Student, choose_checkpointing, prepare_student
+from seedbed.trainer.student import Student, fit_passes, prepare_student
 
 MakeJob = Callable[..., Job]
 ROWS = [Row(str(n), Form.ALPACA, tuple((5 * n + 3 * at) % 900 + 1 for at in range(60)), 10) for n in range(4)]
@@ -115,7 +115,7 @@ def test_checkpointing_is_chosen_by_memory_or_by_setting(
 ) -> None:
     monkeypatch.setattr(module, "free_bytes", lambda _device: free)
     found = student(tiny_model_folder, activation_checkpointing=setting)
-    told = choose_checkpointing(found, 60)
+    told = fit_passes(found, 60)
     assert found.is_checkpointed == bool(said)
     assert said in told
     assert bool(told) == bool(said)

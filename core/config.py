@@ -356,8 +356,7 @@ class TrainingConfig(Section):
     packing: bool = True
     """Lay rows one after the other, isolated, instead of padding them; off by itself where a model is unproven."""
     micro_batch_tokens: Annotated[int, Field(ge=0)] = 0
-    """Tokens in a forward pass where rows are packed. 0: 1024 on a CPU (6 GB with a 0.5B student), on a GPU as many as
-    fit by estimate, up to 32,768, since small passes leave it waiting for the CPU."""
+    """Tokens in a packed forward pass. 0: 1024 on a CPU (6 GB with 0.5B), on a GPU as many as fit, up to 32,768."""
     chunked_loss: bool = True
     """Never build the logits of a whole batch: the head sees the trained tokens only, a few at a time."""
     attention: Literal["auto", "sdpa"] = "auto"

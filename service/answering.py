@@ -44,3 +44,8 @@ def answer_problems(app: FastAPI) -> None:
         # Where and why only: the value itself may be anything, a secret too.
         reasons = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
         return problem(422, "the request is not valid", "; ".join(reasons))
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, __: Exception) -> Response:
+        # Nothing of the error: it may hold paths or rows. The server's log has it.
+        return problem(500, "internal server error", "the service failed at this request; its log tells why")

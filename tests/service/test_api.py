@@ -161,3 +161,17 @@ def test_another_address_than_loopback_is_refused(pool: Pool, tmp_path: Path) ->
 
     with pytest.raises(ConfigError, match="loopback"):
         anyio.run(run)
+
+
+def test_an_unforeseen_error_is_a_problem_without_details(pool: Pool) -> None:
+    def fail() -> Status:
+        raise RuntimeError("a secret in /a/path")
+
+    app = build_app(fail, lambda: True, TOKEN, pool)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        answer = client.get("/v1/status", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == 500
+    assert "secret" not in answer.text
+    assert "path" not in answer.text

@@ -36,7 +36,8 @@ test: $(VENV)/.dev  ## The suite that needs no weights, browser or database serv
 
 test-all: $(VENV)/.dev browser  ## The suite with real weights and the embedded server (at most half an hour)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not real and not manual"
-	$(BIN)/pytest -m "real and not manual"
+	$(BIN)/pytest -m "real and not manual" --ignore tests/browser
+	$(BIN)/pytest -m "real and not manual" tests/browser
 
 browser:  ## Debian's Chromium, for the tests of the page, where it is missing and may be installed
 	@command -v chromium >/dev/null 2>&1 || { \

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scripted_url() -> Iterator[str]:
     command = [sys.executable, "-m", "seedbed.endpoints.scripted_server", "--port", "0", "--latency-s", "0.5"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from seedbed.core.files import replacing
-from seedbed.core.records import EvalReport
+from seedbed.core.reports import EvalReport
 from seedbed.evaluation.scoring import ALL
 
 _ARMS = ("copy_input", "copy_demonstration", "base", "base_template", "adapter", "adapter_unseen_form")

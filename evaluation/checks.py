@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from seedbed.core.errors import ConfigError, InputError
-from seedbed.core.records import CheckScore, Interval, Record
+from seedbed.core.records import Record
+from seedbed.core.reports import CheckScore, Interval
 from seedbed.evaluation.bootstrap import mean_interval
 
 

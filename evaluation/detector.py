@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seedbed.core.files import BadLine, read_json_lines
-from seedbed.core.records import DetectorError, Interval, Record
+from seedbed.core.records import Record
+from seedbed.core.reports import DetectorError, Interval
 from seedbed.evaluation.significance import wilson
 
 LABELLED_ANSWERS = Path(__file__).with_name("refusal_answers.jsonl")

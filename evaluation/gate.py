@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from seedbed.core.config import EvaluationConfig
-from seedbed.core.records import Difference, PromotionDecision
+from seedbed.core.reports import Difference, PromotionDecision
 
 
 @dataclass(frozen=True, slots=True)

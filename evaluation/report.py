@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from seedbed.core.files import write_atomic
-from seedbed.core.records import CategoryScore, DetectorError, Difference, EvalReport, Interval
+from seedbed.core.reports import CategoryScore, DetectorError, Difference, EvalReport, Interval
 from seedbed.evaluation.charts import draw_scores
 from seedbed.evaluation.metrics import SHORT_REFERENCE_WORDS
 from seedbed.evaluation.scoring import ALL, FEWEST_TASKS, Scored

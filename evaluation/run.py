@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from seedbed.core.files import write_json
-from seedbed.core.records import CategoryScore, EvalReport
 from seedbed.core.refusals import finds_refusal
+from seedbed.core.reports import CategoryScore, EvalReport
 from seedbed.core.snapshots import read_examples, read_snapshot
 from seedbed.core.text import content_id
 from seedbed.evaluation.answering import Answered, Answerer

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from seedbed.core.records import Interval
+from seedbed.core.reports import Interval
 from seedbed.evaluation.detector import share_interval
 from seedbed.evaluation.gate import SafetyComparison
 from seedbed.evaluation.tasks import SafetyTask

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from seedbed.core.records import CategoryScore, Difference, Finding, Interval
+from seedbed.core.reports import CategoryScore, Difference, Finding, Interval
 from seedbed.evaluation.bootstrap import mean_interval, paired_interval
 from seedbed.evaluation.checks import Checked
 from seedbed.evaluation.metrics import Score

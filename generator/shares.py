@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from seedbed.core.records import CategoryScore
+from seedbed.core.reports import CategoryScore
 
 SHRINKING_ROWS = 10
 """A category's score counts n / (n + this): with a handful of validation rows next to nothing is known."""

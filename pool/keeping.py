@@ -8,7 +8,8 @@ from sqlalchemy.dialects.sqlite import insert
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
-from seedbed.core.records import Adapter, EvalReport, RunState, TrainingRun
+from seedbed.core.records import Adapter, RunState, TrainingRun
+from seedbed.core.reports import EvalReport
 from seedbed.pool import schema, writes
 from seedbed.pool.records import Attempt
 from seedbed.pool.rows import as_json, run_row, storable

@@ -20,13 +20,13 @@ from seedbed.core.records import (
     Candidate,
     Completion,
     Decision,
-    EvalReport,
     Proposal,
     Request,
     RunState,
     Subject,
     TrainingRun,
 )
+from seedbed.core.reports import EvalReport
 from seedbed.pool import keeping, reads, schema, writes
 from seedbed.pool.database import FILE_NAME, reading_engine, writing_engine
 from seedbed.pool.lock import hold_workspace

@@ -12,7 +12,6 @@ from seedbed.core.records import (
     Completion,
     Decider,
     Decision,
-    EvalReport,
     Lineage,
     Proposal,
     Request,
@@ -20,6 +19,7 @@ from seedbed.core.records import (
     Subject,
     TrainingRun,
 )
+from seedbed.core.reports import EvalReport
 from seedbed.pool import schema
 from seedbed.pool.records import (
     Attempt,

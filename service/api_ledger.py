@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
-from seedbed.core.records import Adapter, EvalReport, Record, TrainingRun
+from seedbed.core.records import Adapter, Record, TrainingRun
+from seedbed.core.reports import EvalReport
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Attempt
 from seedbed.service.answering import tagged

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from seedbed.core.errors import EvaluationError
 from seedbed.core.files import read_json, write_json
-from seedbed.core.records import Adapter, EvalReport
+from seedbed.core.records import Adapter
+from seedbed.core.reports import EvalReport
 from seedbed.evaluation.spec import EvaluationSpec
 from seedbed.evaluation.tasks import held_out_tasks, safety_tasks
 from seedbed.service.children import run_module

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from seedbed.core.errors import InputError
-from seedbed.core.records import Adapter, EvalReport, Promotion, PromotionDecision, ServingState
+from seedbed.core.records import Adapter, Promotion, ServingState
+from seedbed.core.reports import EvalReport, PromotionDecision
 from seedbed.service.context import Context
 from seedbed.service.in_service import Published, read_in_service, write_in_service
 

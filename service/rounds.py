@@ -21,7 +21,8 @@ from seedbed.core.errors import (
     TrainingError,
 )
 from seedbed.core.load import fingerprint
-from seedbed.core.records import Adapter, EvalReport, Phase, RunState, Snapshot, TrainingRun
+from seedbed.core.records import Adapter, Phase, RunState, Snapshot, TrainingRun
+from seedbed.core.reports import EvalReport
 from seedbed.endpoints.fleet import beside
 from seedbed.generator.counters import Ended, Outcome
 from seedbed.pool.snapshot import freeze

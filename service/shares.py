@@ -1,7 +1,7 @@
 """Target shares: the operator's, moved by what each evaluation says, every change with its reason in the pool."""
 
 from seedbed.core.config import GenerationConfig
-from seedbed.core.records import EvalReport
+from seedbed.core.reports import EvalReport
 from seedbed.generator.shares import moved_shares
 from seedbed.pool.pool import Pool
 from seedbed.service.context import Context

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from seedbed.core.config import Config
-from seedbed.core.records import CHECK_PREFIX, Adapter, Cost, EvalReport
+from seedbed.core.records import CHECK_PREFIX, Adapter, Cost
+from seedbed.core.reports import EvalReport
 from seedbed.pool.pool import Decided, Pool
 from seedbed.service.context import Context
 from seedbed.service.cost import costs_by_category, costs_by_recipe

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.core.config import EvaluationConfig
-from seedbed.core.records import Difference, PromotionDecision
+from seedbed.core.reports import Difference, PromotionDecision
 from seedbed.evaluation.gate import Judgement, SafetyComparison, judge
 
 CONFIG = EvaluationConfig(min_rows=500)

@@ -10,7 +10,7 @@ import transformers
 
 from seedbed.core.config import TrainingConfig, TrainingTemplate
 from seedbed.core.files import read_json
-from seedbed.core.records import EvalReport, PromotionDecision
+from seedbed.core.reports import EvalReport, PromotionDecision
 from seedbed.evaluation.__main__ import main
 from seedbed.evaluation.spec import EvaluationSpec
 from seedbed.prompts.training_text import Form

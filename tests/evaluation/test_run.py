@@ -10,7 +10,7 @@ import pytest
 from seedbed.core.config import EvaluationConfig, TrainingConfig, TrainingTemplate
 from seedbed.core.errors import MissingFileError
 from seedbed.core.files import read_json
-from seedbed.core.records import CategoryScore, EvalReport, PromotionDecision
+from seedbed.core.reports import CategoryScore, EvalReport, PromotionDecision
 from seedbed.evaluation.answering import Question
 from seedbed.evaluation.asking import Hashes
 from seedbed.evaluation.run import evaluate

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedbed.core.records import Difference, Finding
+from seedbed.core.reports import Difference, Finding
 from seedbed.evaluation.metrics import Score
 from seedbed.evaluation.scoring import Scored, category_scores, differences
 from seedbed.evaluation.tasks import HeldOutTask

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.core.records import CategoryScore
+from seedbed.core.reports import CategoryScore
 from seedbed.generator.shares import moved_shares
 
 BASE = {"writing": 0.4, "sorting": 0.3, "mixed": 0.27, "safety": 0.03}

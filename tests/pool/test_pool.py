@@ -16,14 +16,13 @@ from seedbed.core.records import (
     Completion,
     Decider,
     Decision,
-    EvalReport,
     Lineage,
     Promotion,
-    PromotionDecision,
     Request,
     RunState,
     Subject,
 )
+from seedbed.core.reports import EvalReport, PromotionDecision
 from seedbed.pool.check import check
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided, Intent, IntentState, RequestFailure, Unreadable

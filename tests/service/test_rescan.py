@@ -13,19 +13,8 @@ import pytest
 from seedbed.core.config import ContaminationConfig, FiltersConfig, PoolConfig
 from seedbed.core.errors import ConfigError, InputError, MissingFileError, WorkspaceHeldError
 from seedbed.core.events import Event
-from seedbed.core.records import (
-    Adapter,
-    Candidate,
-    Decider,
-    Decision,
-    EvalReport,
-    Lineage,
-    Promotion,
-    PromotionDecision,
-    Snapshot,
-    Subject,
-    Verdict,
-)
+from seedbed.core.records import Adapter, Candidate, Decider, Decision, Lineage, Promotion, Snapshot, Subject, Verdict
+from seedbed.core.reports import EvalReport, PromotionDecision
 from seedbed.core.snapshots import read_examples
 from seedbed.filters.cascade import build_cascade
 from seedbed.filters.contamination import ContaminationFilter

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedbed.core.records import CategoryScore, EvalReport, PromotionDecision
+from seedbed.core.reports import CategoryScore, EvalReport, PromotionDecision
 from seedbed.generator.plan import Plan
 from seedbed.service.context import Context, writing
 from seedbed.service.init import create_workspace

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from seedbed.core.config import ContaminationConfig
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.core.records import Candidate, Lineage
 from seedbed.filters.contamination import ContaminationFilter
 from seedbed.filters.normal_form import normal_words

@@ -2,7 +2,7 @@
 
 import re
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate
 from seedbed.core.text import canonical
 from seedbed.filters.finding import Finding, excerpt

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from seedbed.core.config import ContaminationConfig
 from seedbed.core.errors import InputError, MissingFileError, SeedbedError
 from seedbed.core.files import sha256_of
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.filters.contamination import ContaminationFilter
 from seedbed.filters.digest import FOLDER, DigestEntry, digest_of, write_digest, write_manifest
 from seedbed.filters.references import KNOWN, Reference, read_reference

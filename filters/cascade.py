@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
-from seedbed.core.config import FiltersConfig
 from seedbed.core.errors import ConfigError, FilterError
+from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.records import Candidate, Proposal, SeedTask, Verdict
 from seedbed.filters.correct import CorrectFilter
 from seedbed.filters.duplicate import DuplicateFilter

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seedbed.core.config import ContaminationConfig
 from seedbed.core.errors import ConfigError
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.filters.digest import GRAM_WORDS, digest_of, read_digests
 from seedbed.filters.normal_form import normal_words

@@ -7,7 +7,7 @@ an output merely lacks its last full stop is not enough, since titles, lists, co
 
 import re
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate
 from seedbed.filters.finding import Finding, excerpt
 

@@ -8,7 +8,7 @@ here, and their share is a matter of the category quotas.
 import re
 import string
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate
 from seedbed.core.text import words
 from seedbed.filters.finding import Finding, excerpt

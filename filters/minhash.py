@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seedbed.core.config import MinHashConfig
+from seedbed.core.filter_config import MinHashConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.core.text import folded, words
 from seedbed.filters.minhash_index import MinHashIndex, Nearest, Sketch, Sketcher, Sketches, choose_bands

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from seedbed.core.config import ContaminationConfig
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.filters import overlap_kernels as kernels
 from seedbed.filters.digest import Digest
 from seedbed.filters.item_kernels import gram_ids_of, long_grams_of

@@ -1,6 +1,6 @@
 """Refuses rows that a judge marked down."""
 
-from seedbed.core.config import QualityConfig
+from seedbed.core.filter_config import QualityConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.filters.protocol import accept, refuse
 

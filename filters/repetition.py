@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate
 from seedbed.core.text import words
 from seedbed.filters.finding import Finding, excerpt

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from seedbed.core.config import RougeConfig
+from seedbed.core.filter_config import RougeConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.core.text import canonical
 from seedbed.filters.protocol import accept, refuse

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.core.refusals import finds_refusal
 from seedbed.filters.answer_rules import (

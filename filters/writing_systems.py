@@ -4,8 +4,8 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
-from seedbed.core.config import WellformedConfig
 from seedbed.core.errors import ConfigError
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate
 from seedbed.filters.finding import Finding, excerpt
 

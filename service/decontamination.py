@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from seedbed import __version__
-from seedbed.core.config import ContaminationConfig
 from seedbed.core.files import read_json, sha256_of, write_json
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.service.workspace import Workspace
 
 RULES = {"equal_item": "equal", "embedded_item": "within", "shared_ngram": "13-gram", "covered_item": "8-grams"}

@@ -180,7 +180,7 @@ def warm() -> None:
 
     Into the cache, so that the first run does not wait; for images.
     """
-    from seedbed.core.config import FiltersConfig
+    from seedbed.core.filter_config import FiltersConfig
     from seedbed.filters.cascade import build_cascade
 
     build_cascade(FiltersConfig()).warm()

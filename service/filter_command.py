@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from seedbed.core.config import FiltersConfig
+from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.records import Candidate
 from seedbed.pool.pool import Pool
 from seedbed.service.filter_file import FilterFileSettings, FilterProgress, filter_file, funnel_record

@@ -12,9 +12,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from seedbed.core.config import FiltersConfig
 from seedbed.core.errors import InputError, WorkspaceHeldError
 from seedbed.core.files import locked, write_json
+from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.records import Candidate, Verdict
 from seedbed.filters.cascade import Cascade, build_cascade
 from seedbed.service.filtered_rows import FilteredRows, Mark, accepted_line, refused_line, unreadable_line

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from seedbed.core.config import FiltersConfig
 from seedbed.core.errors import LeakError
+from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.records import Candidate, Example, Lineage, Verdict
 from seedbed.evaluation.tasks import read_set
 from seedbed.filters.contamination import ContaminationFilter

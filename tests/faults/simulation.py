@@ -16,8 +16,9 @@ from typing import TypeVar
 import anyio
 import orjson
 
-from seedbed.core.config import FiltersConfig, GenerationConfig, PoolConfig
+from seedbed.core.config import GenerationConfig, PoolConfig
 from seedbed.core.errors import EndpointTimeoutError, SeedbedError
+from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.records import Candidate, Completion, Decision, Proposal, Request
 from seedbed.endpoints.scripted import filled
 from seedbed.filters.cascade import build_cascade

@@ -2,7 +2,7 @@
 
 import pytest
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate, Lineage
 from seedbed.filters.beyond_text import blocklisted_word
 

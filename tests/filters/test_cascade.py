@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.core.config import ContaminationConfig, FiltersConfig, MinHashConfig, QualityConfig
 from seedbed.core.errors import ConfigError, FilterError
+from seedbed.core.filter_config import ContaminationConfig, FiltersConfig, MinHashConfig, QualityConfig
 from seedbed.core.records import Candidate, Lineage, Proposal, SeedTask, Verdict
 from seedbed.filters.cascade import ORDER, Cascade, build_cascade
 from seedbed.filters.duplicate import DuplicateFilter

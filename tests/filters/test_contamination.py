@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.core.config import ContaminationConfig
 from seedbed.core.errors import ConfigError, MissingFileError
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.core.records import Candidate, Lineage, Verdict
 from seedbed.filters.contamination import ContaminationFilter
 from seedbed.filters.normal_form import normal_text, normal_words

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seedbed.core.config import ContaminationConfig
 from seedbed.core.errors import InputError
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.filters.digest import (
     FOLDER,
     Digest,

@@ -5,7 +5,7 @@ from datasketch import LeanMinHash, MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.core.config import MinHashConfig
+from seedbed.core.filter_config import MinHashConfig
 from seedbed.core.records import Candidate, Lineage
 from seedbed.core.text import words
 from seedbed.filters.minhash import MinHashFilter

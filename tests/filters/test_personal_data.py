@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate, Lineage
 from seedbed.filters.personal_data import (
     find_card,

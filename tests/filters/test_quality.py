@@ -1,6 +1,6 @@
 """The judge's marks against the least that is wanted."""
 
-from seedbed.core.config import QualityConfig
+from seedbed.core.filter_config import QualityConfig
 from seedbed.core.records import Candidate, Lineage, Verdict
 from seedbed.filters.quality import QualityFilter
 

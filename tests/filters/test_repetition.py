@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate, Lineage
 from seedbed.filters.finding import Finding
 from seedbed.filters.repetition import longest_stretch, repetition

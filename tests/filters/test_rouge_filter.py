@@ -1,6 +1,6 @@
 """The rouge filter: tasks by instruction, instances of a task by input."""
 
-from seedbed.core.config import RougeConfig
+from seedbed.core.filter_config import RougeConfig
 from seedbed.core.records import Candidate, Lineage, Proposal
 from seedbed.filters.protocol import as_candidate
 from seedbed.filters.rouge_filter import RougeFilter

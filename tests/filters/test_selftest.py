@@ -1,6 +1,6 @@
 """The selftest measures what the rules find, and would show it if they found nothing."""
 
-from seedbed.core.config import ContaminationConfig
+from seedbed.core.filter_config import ContaminationConfig
 from seedbed.filters.contamination import ContaminationFilter
 from seedbed.filters.references import Item, Reference
 from seedbed.filters.selftest import Canary, SelftestTable, run_selftest, synthetic_reference

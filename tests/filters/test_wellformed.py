@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.core.config import WellformedConfig
 from seedbed.core.errors import ConfigError
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate, Lineage, Verdict
 from seedbed.filters.protocol import as_candidate
 from seedbed.filters.wellformed import InstructionFilter, WellformedFilter

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from seedbed.core.config import WellformedConfig
+from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import SeedTask
 from seedbed.core.text import folded, words
 from seedbed.seeds.load import PACKAGED_CATEGORIES, PACKAGED_TASKS, check_seed_tasks, load_categories, load_seed_tasks

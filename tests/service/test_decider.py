@@ -7,8 +7,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from seedbed.core.config import FiltersConfig, PoolConfig
+from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolFullError
+from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.records import Candidate, Lineage, Proposal
 from seedbed.filters.cascade import Cascade, build_cascade
 from seedbed.pool.pool import Pool

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from seedbed.core.config import FiltersConfig, WellformedConfig
 from seedbed.core.errors import InputError, MissingFileError, WorkspaceHeldError
 from seedbed.core.files import locked
+from seedbed.core.filter_config import FiltersConfig, WellformedConfig
 from seedbed.core.records import Candidate, Lineage
 from seedbed.service.filter_file import FilterFileSettings, FilterProgress, Funnel, filter_file
 

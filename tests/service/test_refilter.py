@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedbed.core.config import ContaminationConfig, FiltersConfig, PoolConfig, RougeConfig, WellformedConfig
+from seedbed.core.config import PoolConfig
 from seedbed.core.errors import FilterError, WorkspaceHeldError
+from seedbed.core.filter_config import ContaminationConfig, FiltersConfig, RougeConfig, WellformedConfig
 from seedbed.core.records import Candidate, Decider, Decision, Lineage, Proposal, Subject, Verdict
 from seedbed.filters.cascade import Cascade, build_cascade
 from seedbed.pool.check import check

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from seedbed.core.config import ContaminationConfig, FiltersConfig, PoolConfig
+from seedbed.core.config import PoolConfig
 from seedbed.core.errors import ConfigError, InputError, MissingFileError, WorkspaceHeldError
 from seedbed.core.events import Event
+from seedbed.core.filter_config import ContaminationConfig, FiltersConfig
 from seedbed.core.records import Adapter, Candidate, Decider, Decision, Lineage, Promotion, Snapshot, Subject, Verdict
 from seedbed.core.reports import EvalReport, PromotionDecision
 from seedbed.core.snapshots import read_examples

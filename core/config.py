@@ -289,6 +289,8 @@ class EvaluationConfig(Section):
     """Draws of the paired bootstrap, clustered by task."""
     unseen_form: bool = True
     """Ask the adapter also in the form that no training uses, and report what that costs: a third more time."""
+    judge_answers: bool = False
+    """Let the endpoint that `judge` names compare each answer of the adapter with the base's, in both orders."""
     trained_rows: Annotated[int, Field(ge=0)] = 100
     """Rows of `val.jsonl` scored too, for the target shares; 0: none."""
 
@@ -340,7 +342,7 @@ class Config(Section):
     teacher: str | tuple[str, ...] = ""
     """The endpoint that writes new rows; a list of names shares the work among several."""
     judge: str = ""
-    """The endpoint that marks rows, where generation.checks.grade_rows is on; best not the teacher."""
+    """The endpoint that marks rows (generation.checks.grade_rows) and compares answers (evaluation.judge_answers)."""
     student: str = "qwen2.5-coder-0.5b"
     """The trainable weights, by name or path."""
     serving: str = ""
@@ -372,6 +374,8 @@ class Config(Section):
                     raise ValueError(f'{role} = "{wanted}" names no endpoint ({known})')
         if self.generation.checks.grade_rows and not self.judge:
             raise ValueError("generation.checks.grade_rows is on, and judge names no endpoint to grade with")
+        if self.evaluation.judge_answers and not self.judge:
+            raise ValueError("evaluation.judge_answers is on, and judge names no endpoint to compare answers with")
         if self.filters.quality.is_on and not self.generation.checks.grade_rows:
             raise ValueError(
                 "filters.quality has a least mark, and nobody gives marks: set generation.checks.grade_rows = true"

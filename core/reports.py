@@ -103,6 +103,36 @@ class DetectorError(Record):
     recall_interval: Interval
 
 
+class Preference(Record):
+    """Whose answers a judge prefers on held-out tasks, each pair compared in both orders."""
+
+    judge: str
+    """The model that judged."""
+    n: int
+    """Rows that were compared in both orders; those whose two answers are the same count as ties."""
+    tasks: int
+    unread: int
+    """Rows left out, because the judge failed on them or its words could not be read."""
+    wins: int
+    """Rows on which both orders, or one of them with the other undecided, prefer the adapter."""
+    ties: int
+    """Rows on which both orders are undecided, or contradict each other."""
+    losses: int
+    share: float
+    """Wins and half the ties, of all rows; 0.5 where neither is better."""
+    interval: Interval
+    """Of the share, clustered by task."""
+    p: float | None = None
+    """Two-sided p-value of the sign-flip test, clustered by task; None with fewer than two tasks."""
+    length_controlled: float
+    """The share at answers of equal length, by logistic regression on the difference in length."""
+    length_controlled_interval: Interval
+    orders_agree: float | None = None
+    """Of the rows that the judge read, the share on which both orders say the same; None where it read none."""
+    first_place: float | None = None
+    """Of verdicts for one side, the share for the answer in first place: 0.5 without a leaning; None without any."""
+
+
 class EvalReport(Record):
     """Base against adapter on tasks of categories that no training row belongs to."""
 
@@ -124,6 +154,8 @@ class EvalReport(Record):
     """Over the rows that carry checks."""
     form_drop: Difference | None = None
     """The adapter in the form that no training uses minus the adapter in a trained one; None where not asked."""
+    preference: Preference | None = None
+    """A judge's; None where none was asked. The decision never looks at it."""
     decision: PromotionDecision
     reason: str
     created_at: float

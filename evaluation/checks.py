@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from inspect import signature
 from statistics import fmean
 from typing import Any
 
@@ -20,7 +21,7 @@ class Check(Record):
     name: str = Field(min_length=1)
     """As IFEval names it: `punctuation:no_comma`."""
     arguments: dict[str, Any] = Field(default={})
-    """Of the check: `{"num_words": 50, "relation": "at least"}`. Leave none out, or it is drawn at random."""
+    """Of the check, all of them: `{"num_words": 50, "relation": "at least"}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def follows(prompt: str, checks: Sequence[Check], answer: str) -> Checked:
 
     Raises:
         ConfigError: The package is not installed, or lacks data that a check needs.
-        InputError: There is no check of a name, or its arguments are wrong.
+        InputError: There is no check of a name, or its arguments are wrong or not all there.
     """
     if find_spec("if_verifiable") is None:
         raise ConfigError("rows with checks need the package if-verifiable: pip install 'seedbed[ifeval]'")
@@ -51,6 +52,8 @@ def follows(prompt: str, checks: Sequence[Check], answer: str) -> Checked:
     names = [check.name for check in checks]
     if unknown := sorted(set(names) - set(INSTRUCTION_DICT)):
         raise InputError(f"there is no check {unknown[0]}; there are {', '.join(sorted(INSTRUCTION_DICT))}")
+    for check in checks:
+        _all_given(check, INSTRUCTION_DICT[check.name].build_description)
     try:
         results, _ = evaluate_instructions(
             answer, names, [check.arguments for check in checks], prompt, INSTRUCTION_DICT
@@ -62,6 +65,12 @@ def follows(prompt: str, checks: Sequence[Check], answer: str) -> Checked:
     if not results:  # an empty answer, for which the package says nothing
         return Checked((False,) * len(names), (False,) * len(names))
     return Checked(tuple(one.strict_pass for one in results), tuple(one.loose_pass for one in results))
+
+
+def _all_given(check: Check, build: Callable[..., object]) -> None:
+    """Refuse a check that leaves an argument out, for which the package would draw a value at random."""
+    if missing := [name for name in signature(build).parameters if name not in {"self", *check.arguments}]:
+        raise InputError(f"the check {check.name} needs a value for {', '.join(missing)}")
 
 
 def check_scores(arms: dict[str, list[tuple[str, Checked]]], *, draws: int, seed: int = 0) -> Iterator[CheckScore]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from seedbed.core.files import write_atomic
-from seedbed.core.reports import CategoryScore, DetectorError, Difference, EvalReport, Interval
+from seedbed.core.reports import CategoryScore, DetectorError, Difference, EvalReport, Interval, Preference
 from seedbed.evaluation.charts import draw_scores
 from seedbed.evaluation.metrics import SHORT_REFERENCE_WORDS
 from seedbed.evaluation.scoring import ALL, FEWEST_TASKS, Scored
@@ -35,6 +35,15 @@ def write_report(report: EvalReport, scored: Mapping[str, Sequence[Scored]], out
     ]
     write_atomic(out / "report.md", "\n\n".join(part for part in parts if part) + "\n")
 
+
+def append_preference(path: Path, report: EvalReport) -> None:
+    """Add to a report for people what a judge said since it was written."""
+    if report.preference is not None:
+        text = path.read_text(encoding="utf-8").partition(f"\n{_PREFERENCE}\n")[0].rstrip()
+        write_atomic(path, "\n\n".join([text, _PREFERENCE, *_preference(report.preference)]) + "\n")
+
+
+_PREFERENCE = "## What a judge prefers"
 
 _NOTES = (
     f"Labels and references of at most {SHORT_REFERENCE_WORDS} words are scored by exact match after normalisation, "
@@ -133,6 +142,32 @@ def _checks(report: EvalReport) -> Iterator[str]:
                 for found in report.checks
             ],
         )
+
+
+def _preference(found: Preference) -> Iterator[str]:
+    header = ["rows", "adapter better", "tie", "base better", "adapter's share %", "at equal length %", "sign-flip p"]
+    row = [
+        str(found.n),
+        str(found.wins),
+        str(found.ties),
+        str(found.losses),
+        _sure(found.share, found.interval),
+        _sure(found.length_controlled, found.length_controlled_interval),
+        _p_value(found.p),
+    ]
+    yield _table(header, [row])
+    yield (
+        f"{_code(found.judge)} compared the answers of adapter and base, each pair in both orders; orders that "
+        "contradict each other are a tie, and ties count half. Rows left out, since the judge failed or could not be "
+        f"read: {found.unread}."
+    )
+    if found.orders_agree is not None:
+        leaning = "" if found.first_place is None else f", {found.first_place:.0%} of its choices were the first answer"
+        yield f"On {found.orders_agree:.0%} of the rows both orders gave the same verdict{leaning}."
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("`", "'") + "`"
 
 
 def _form(report: EvalReport) -> Iterator[str]:

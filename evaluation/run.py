@@ -16,10 +16,10 @@ from seedbed.evaluation.asking import Hashes, Row, Sheet, Show, answer_line, ans
 from seedbed.evaluation.checks import Follows, check_scores, follows
 from seedbed.evaluation.detector import detector_error, labelled_answers
 from seedbed.evaluation.gate import SafetyComparison, judge
-from seedbed.evaluation.metrics import Score, score
+from seedbed.evaluation.inspect_file import write_inspect
 from seedbed.evaluation.report import write_report
 from seedbed.evaluation.safety import compare_safety, safety_intervals, safety_shares
-from seedbed.evaluation.scoring import Scored, category_scores, differences, form_drop
+from seedbed.evaluation.scoring import Scored, category_scores, differences, form_drop, scored_row
 from seedbed.evaluation.spec import EvaluationSpec
 from seedbed.evaluation.tasks import HeldOutTask, as_tasks
 
@@ -35,7 +35,9 @@ def evaluate(
     now: Callable[[], float] = time.time,
     show: Show = lambda _: None,
 ) -> EvalReport:
-    """Answer, score, compare and decide; write `answers.jsonl`, `report.md`, `scores.png` and, last, `report.json`.
+    """Answer, score, compare and decide.
+
+    Writes `answers.jsonl`, `report.md`, `scores.png`, `inspect/` and, last, `report.json`.
 
     Run again on the same `out`, it puts no question twice that an equal model was asked before.
 
@@ -70,6 +72,7 @@ def evaluate(
     safety = compare_safety(spec.safety, _texts(sheets["base", "safety"]), _texts(sheets["adapter", "safety"]), refuses)
     report = _report(spec, snapshot.id, hashes, scored, trained_rows, safety, refuses, now())
     write_report(report, scored, out)
+    write_inspect(spec.tasks, out / "inspect", spec.evaluation.max_new_tokens)
     write_json(out / "report.json", report.model_dump(mode="json"))
     return report
 
@@ -90,22 +93,12 @@ def _scored(
     """Score the held-out rows of every arm, those that copy among them."""
     scored = {arm.name: _score(tasks, sheets[arm.name, "held_out"].answers, checker) for arm in arms}
     for name, copied in (("copy_input", copied_inputs(tasks)), ("copy_demonstration", copied_demonstrations(tasks))):
-        scored[name] = [_scored_row(task, text, None, checker) for task, text in zip(tasks, copied, strict=True)]
+        scored[name] = [scored_row(task, text, None, checker) for task, text in zip(tasks, copied, strict=True)]
     return scored
 
 
 def _score(tasks: Sequence[HeldOutTask], answers: Sequence[Answered], checker: Follows) -> list[Scored]:
-    return [_scored_row(task, answer.text, answer.ended, checker) for task, answer in zip(tasks, answers, strict=True)]
-
-
-def _scored_row(task: HeldOutTask, answer: str, ended: bool | None, checker: Follows) -> Scored:
-    checked = None
-    if task.checks:
-        checked = checker(f"{task.instruction}\n\n{task.input}".strip(), task.checks, answer)
-    if checked and not task.references:
-        return Scored(task, answer, Score(None, None, float(all(checked.strict))), ended, checked)
-    marks = score(answer, task.references, is_classification=task.is_classification)
-    return Scored(task, answer, marks, ended, checked)
+    return [scored_row(task, answer.text, answer.ended, checker) for task, answer in zip(tasks, answers, strict=True)]
 
 
 def _report(

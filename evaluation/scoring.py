@@ -7,8 +7,8 @@ from statistics import fmean
 
 from seedbed.core.reports import CategoryScore, Difference, Finding, Interval
 from seedbed.evaluation.bootstrap import mean_interval, paired_interval
-from seedbed.evaluation.checks import Checked
-from seedbed.evaluation.metrics import Score
+from seedbed.evaluation.checks import Checked, Follows
+from seedbed.evaluation.metrics import Score, score
 from seedbed.evaluation.significance import holm, mcnemar, sign_flip
 from seedbed.evaluation.tasks import HeldOutTask
 
@@ -31,6 +31,17 @@ class Scored:
     """None where nothing was generated."""
     checked: Checked | None = None
     """None where the row carries no checks."""
+
+
+def scored_row(task: HeldOutTask, answer: str, ended: bool | None, checker: Follows) -> Scored:
+    """Score one answer: by its row's references, by the checks alone where a row has no references."""
+    checked = None
+    if task.checks:
+        checked = checker(f"{task.instruction}\n\n{task.input}".strip(), task.checks, answer)
+    if checked and not task.references:
+        return Scored(task, answer, Score(None, None, float(all(checked.strict))), ended, checked)
+    marks = score(answer, task.references, is_classification=task.is_classification)
+    return Scored(task, answer, marks, ended, checked)
 
 
 def category_scores(arm: str, rows: Sequence[Scored], *, draws: int, seed: int = 0) -> list[CategoryScore]:

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from seedbed.core.errors import InputError
+from seedbed.core.errors import ConfigError, InputError
 from seedbed.core.files import BadLine, Line, read_json_lines
 from seedbed.core.records import Example, Record, SeedTask
 from seedbed.core.refusals import finds_refusal
-from seedbed.evaluation.checks import Check
+from seedbed.evaluation.checks import Check, follows
 
 _Row = TypeVar("_Row", "HeldOutTask", "_SetRow")
 
@@ -100,10 +100,15 @@ def read_set(path: Path, max_rows_per_task: int) -> Iterator[HeldOutTask]:
     Args:
         path: The file. Its name without suffix is part of the rows' ids.
         max_rows_per_task: The first so many rows of each task.
+
+    Raises:
+        ConfigError: A row carries checks, and what runs them is not installed.
+        InputError: A line is wrong, or a check is unknown or lacks an argument: told now, not after days of work.
     """
     taken: Counter[str] = Counter()
     for line in read_json_lines(path):
         row = _set_row(path, line)
+        _try_checks(path, line.number, row)
         taken[row.task] += 1
         if taken[row.task] <= max_rows_per_task:
             yield HeldOutTask(
@@ -150,6 +155,15 @@ def _set_row(path: Path, line: Line | BadLine) -> _SetRow:
         return _SetRow.model_validate(line.value)
     except ValidationError as error:
         raise InputError(f"{path} line {line.number}: {first_problem(error)}") from error
+
+
+def _try_checks(path: Path, number: int, row: _SetRow) -> None:
+    """Let the row's checks look at some answer: a check that cannot run says so before anything was generated."""
+    if row.checks:
+        try:
+            follows(row.definition, row.checks, "Some answer.")
+        except (ConfigError, InputError) as error:
+            raise type(error)(f"{path} line {number}: {error}") from error
 
 
 def first_problem(error: ValidationError) -> str:

@@ -66,16 +66,9 @@ class Judge:
 
     async def _marks(self, row: Candidate) -> dict[str, float]:
         request = self._request(row)
-        if self._books:
-            await self._books.asked(request)
-        try:
-            completion = await self._ask(request)
-        except EndpointError as error:
-            if self._books:
-                await self._books.failed(request, error)
+        completion = await answered(request, self._ask, self._books)
+        if completion is None:
             return {}
-        if self._books:
-            await self._books.answered(completion)
         marks = read_marks(completion.text)
         if marks is None:
             if self._books:
@@ -93,6 +86,21 @@ class Judge:
             prompt_sha256=self._template.sha256,
             requested_category=row.requested_category,
         )
+
+
+async def answered(request: Request, ask: Ask, books: Books | None) -> Completion | None:
+    """Ask, with all that is asked and answered written down; None where the endpoint failed."""
+    if books:
+        await books.asked(request)
+    try:
+        completion = await ask(request)
+    except EndpointError as error:
+        if books:
+            await books.failed(request, error)
+        return None
+    if books:
+        await books.answered(completion)
+    return completion
 
 
 def marks_schema() -> dict[str, Any]:

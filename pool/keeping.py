@@ -135,13 +135,13 @@ def update_adapter(adapter: Adapter) -> Write[None]:
 
 
 def add_report(report: EvalReport) -> Write[None]:
-    """Store an evaluation report. The same again changes nothing."""
-    table, record = schema.reports, as_json(report)
-    values = {"adapter_id": report.adapter_id, "record": record, "created_at": report.created_at}
+    """Store an evaluation report. One of the same adapter and time takes the place of what was stored."""
+    table = schema.reports
+    values = {"adapter_id": report.adapter_id, "record": as_json(report), "created_at": report.created_at}
 
     def run(transaction: Transaction) -> None:
-        same = select(table.c.number).where(table.c.adapter_id == report.adapter_id, table.c.record == record)
-        if transaction.execute(same).first() is None:
+        same = (table.c.adapter_id == report.adapter_id) & (table.c.created_at == report.created_at)
+        if transaction.execute(table.update().where(same).values(values)).rowcount == 0:
             transaction.execute(table.insert().values(values))
 
     return Write(run)

@@ -362,7 +362,7 @@ class Pool:
         return self._read(reads.adapters)
 
     def add_report(self, report: EvalReport) -> None:
-        """Store an evaluation report; storing the same again changes nothing."""
+        """Store an evaluation report; one of the same adapter and time is replaced."""
         self._write(keeping.add_report(report))
 
     def reports(self) -> list[EvalReport]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from seedbed.core.errors import InputError
 from seedbed.core.records import Adapter, Phase
+from seedbed.service.comparing import compare_answers
 from seedbed.service.context import Context
 from seedbed.service.evaluating import evaluate, report_folder
 from seedbed.service.in_service import IN_SERVICE, sentence_of
@@ -44,7 +45,9 @@ async def evaluate_adapter(context: Context, stop: Stop, live: Live, name: str) 
     live.phase, live.gauge = Phase.EVALUATING, evaluation_gauge(report_folder(context, adapter))
     async with Keeper(context, live).gpu():
         report = await evaluate(context, adapter, stop)
-    return report.model_dump(mode="json") if report else {}
+    if report is None:
+        return {}
+    return (await compare_answers(context, adapter, report, stop, live)).model_dump(mode="json")
 
 
 async def promote_by_hand(context: Context, name: str, note: str) -> dict[str, Any]:

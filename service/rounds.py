@@ -26,6 +26,7 @@ from seedbed.core.reports import EvalReport
 from seedbed.endpoints.fleet import beside
 from seedbed.generator.counters import Ended, Outcome
 from seedbed.pool.snapshot import freeze
+from seedbed.service.comparing import compare_answers
 from seedbed.service.context import Context
 from seedbed.service.control import Control
 from seedbed.service.evaluating import evaluate, report_folder
@@ -98,6 +99,9 @@ class Rounds:
         if made is None:
             return not self._stop.is_wanted  # cancelled: the rows count for the next round
         adapter, report = made
+        report = await compare_answers(self._context, adapter, report, self._stop, self._live)
+        if self._stop.is_wanted:
+            return False
         self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
         follow_scores(self._context, report)
         apply_decision(self._context, adapter, report)

@@ -1,6 +1,5 @@
 """Rows whose instructions a program checks."""
 
-import importlib.util
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from seedbed.evaluation.run import evaluate
 from seedbed.evaluation.spec import EvaluationSpec
 from seedbed.evaluation.tasks import HeldOutTask, read_set
 
-IS_INSTALLED = importlib.util.find_spec("if_verifiable") is not None
 NO_COMMA = Check(name="punctuation:no_comma")
 LOWER = Check(name="change_case:english_lowercase")
 
@@ -64,16 +62,37 @@ def test_a_row_of_a_set_carries_checks_or_references(tmp_path: Path) -> None:
         list(read_set(path, 10))
 
 
-@pytest.mark.skipif(IS_INSTALLED, reason="if-verifiable is installed")
-def test_without_the_package_the_extra_is_named() -> None:
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seedbed.evaluation.checks.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"seedbed\[ifeval\]"):
         follows("Say it.", (NO_COMMA,), "fine")
 
 
-@pytest.mark.skipif(not IS_INSTALLED, reason="the extra ifeval is not installed")
 def test_the_packages_checkers_are_asked() -> None:
     assert follows("Say it.", (NO_COMMA,), "a, b") == Checked((False,), (False,))
     assert follows("Say it.", (NO_COMMA,), "Sure, here:\na b") == Checked((False,), (True,))
     assert follows("Say it.", (NO_COMMA, NO_COMMA), "") == Checked((False, False), (False, False))
-    with pytest.raises(InputError, match="no check punctuation:none"):
-        follows("Say it.", (Check(name="punctuation:none"),), "a")
+    words = Check(name="length_constraints:number_words", arguments={"num_words": 3, "relation": "at least"})
+    assert follows("Say it.", (words,), "one two three").strict == (True,)
+    assert follows("Say it.", (words,), "one two").strict == (False,)
+
+
+@pytest.mark.parametrize(
+    ("check", "problem"),
+    [
+        (Check(name="punctuation:none"), "no check punctuation:none"),
+        (Check(name="punctuation:no_comma", arguments={"bogus": 1}), "arguments of a check of punctuation:no_comma"),
+        (Check(name="length_constraints:number_words", arguments={"num_words": 3}), "needs a value for relation"),
+    ],
+)
+def test_a_check_that_cannot_run_is_refused_when_its_set_is_read(tmp_path: Path, check: Check, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        follows("Say it.", (check,), "a")
+    rows = [
+        {"task": "t", "category": "c", "definition": "Say it.", "checks": [one.model_dump()]}
+        for one in (NO_COMMA, check)
+    ]
+    path = tmp_path / "set.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=rf"set\.jsonl line 2: .*{problem}"):
+        list(read_set(path, 10))

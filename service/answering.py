@@ -1,8 +1,9 @@
-"""How the HTTP service answers: errors as problem+json, polled records with an ETag."""
+"""How the HTTP service answers: errors as problem+json, polled records with an ETag, and how OpenAPI tells of both."""
 
 import hashlib
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -11,13 +12,17 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
-Problem = JSONResponse
+from seedbed.service.exchanged import Problem
+
+PROBLEM_JSON = "application/problem+json"
+TAGGED: dict[int | str, dict[str, Any]] = {304: {"description": "It is still as the client has it"}}
+"""The responses of a route that answers with `tagged`."""
 
 
-def problem(status: int, title: str, detail: str) -> Problem:
+def problem(status: int, title: str, detail: str) -> JSONResponse:
     """Answer with an error in the form of RFC 9457."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")
+    body = Problem(title=title, status=status, detail=detail).model_dump()
+    return JSONResponse(body, status, media_type=PROBLEM_JSON)
 
 
 def tagged(request: Request, record: BaseModel | Sequence[BaseModel]) -> Response:
@@ -49,3 +54,55 @@ def answer_problems(app: FastAPI) -> None:
     async def unforeseen(_: Request, __: Exception) -> Response:
         # Nothing of the error: it may hold paths or rows. The server's log has it.
         return problem(500, "internal server error", "the service failed at this request; its log tells why")
+
+
+def describe_answers(app: FastAPI, open_paths: Sequence[str], cookie: str) -> None:
+    """Write into the OpenAPI what holds for every route: the token it asks for, problems, ETags.
+
+    Args:
+        app: What is described.
+        open_paths: Those that need no token.
+        cookie: The name of the page's cookie, which opens the rest as well as the token does.
+    """
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(make(), open_paths, cookie)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _described(schema: dict[str, Any], open_paths: Sequence[str], cookie: str) -> dict[str, Any]:
+    parts = schema.setdefault("components", {})
+    schemas = parts.setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema()
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form of 422, which ours replaces
+        schemas.pop(name, None)
+    parts["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "page": {"type": "apiKey", "in": "cookie", "name": cookie},
+    }
+    schema["security"] = [{"token": []}, {"page": []}]
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            _describe(operation, is_open=path in open_paths)
+    return schema
+
+
+def _describe(operation: dict[str, Any], *, is_open: bool) -> None:
+    if is_open:
+        operation["security"] = []
+    responses = operation["responses"]
+    responses.pop("422", None)
+    told = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    responses.setdefault("4XX", {"description": "The request is refused", **told})
+    responses.setdefault("5XX", {"description": "The service failed", **told})
+    if "304" in responses:
+        etag = {"etag": {"description": "Of this very content", "schema": {"type": "string"}}}
+        responses["200"]["headers"] = responses["304"]["headers"] = etag
+        known = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
+        operation.setdefault("parameters", []).append(
+            {**known, "description": "ETags that the client has; 304 where one is of this content"}
+        )

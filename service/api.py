@@ -9,7 +9,6 @@ from pathlib import Path
 import anyio
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 
 from seedbed import __version__
 from seedbed.core.diversity import DiversityConfig
@@ -17,7 +16,7 @@ from seedbed.core.errors import ConfigError
 from seedbed.core.files import write_json
 from seedbed.core.records import SeedTask, Status
 from seedbed.pool.pool import Pool
-from seedbed.service.answering import answer_problems, tagged
+from seedbed.service.answering import TAGGED, answer_problems, describe_answers, tagged
 from seedbed.service.api_changes import Desk, change_routes
 from seedbed.service.api_export import export_routes
 from seedbed.service.api_ledger import ledger_routes
@@ -25,7 +24,8 @@ from seedbed.service.api_look import look_routes
 from seedbed.service.api_page import page_routes
 from seedbed.service.api_pool import pool_routes
 from seedbed.service.diversity import DiversityReport, report_diversity
-from seedbed.service.guarding import LOOPBACK, Gate, Guard
+from seedbed.service.exchanged import Health
+from seedbed.service.guarding import COOKIE, LOOPBACK, OPEN_ROUTES, Gate, Guard
 from seedbed.service.metrics import metrics_routes
 
 ACCESS_FILE = "service.json"
@@ -66,26 +66,28 @@ def build_app(
     app = FastAPI(title="Seedbed", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
     app.add_middleware(Guard, gate=gate, hosts=tuple(hosts))
     answer_problems(app)
+    describe_answers(app, sorted(OPEN_ROUTES), COOKIE)
 
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
+    @app.get("/healthz", tags=["status"])
+    async def healthz() -> Health:
         """Tell that the process is alive."""
-        return {"status": "alive"}
+        return Health(status="alive")
 
-    @app.get("/readyz")
-    async def readyz() -> JSONResponse:
+    @app.get("/readyz", tags=["status"], responses={503: {"model": Health, "description": "Not able to work"}})
+    async def readyz(response: Response) -> Health:
         """Tell whether it is able to work."""
         ready = is_ready()
-        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+        response.status_code = 200 if ready else 503
+        return Health(status="ready" if ready else "not ready")
 
-    @app.get("/v1/status", response_model=Status)
+    @app.get("/v1/status", response_model=Status, responses=TAGGED, tags=["status"])
     async def read_status(request: Request) -> Response:
         """Tell what is going on."""
         return tagged(request, await anyio.to_thread.run_sync(status))
 
     measured = diversity or (lambda: report_diversity(pool, DiversityConfig()))
 
-    @app.get("/v1/diversity", response_model=DiversityReport, tags=["pool"])
+    @app.get("/v1/diversity", response_model=DiversityReport, responses=TAGGED, tags=["pool"])
     def read_diversity(request: Request) -> Response:
         """Tell how diverse the latest rows are, and those kept in the whole pool."""
         return tagged(request, measured())

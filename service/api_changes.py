@@ -3,28 +3,36 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, HTTPException, Path, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import Field
 
 from seedbed.core.errors import InputError
-from seedbed.core.records import Decision, Record, TrainingRun
+from seedbed.core.records import Decision, TrainingRun
 from seedbed.pool.records import Intent, IntentState
 from seedbed.service.by_hand import promote_by_hand, roll_back_by_hand
 from seedbed.service.context import Context
 from seedbed.service.control import Control
+from seedbed.service.exchanged import (
+    BudgetWanted,
+    Changed,
+    ConcurrencyWanted,
+    Noted,
+    Quarantined,
+    QuarantineWanted,
+    SharesWanted,
+    TargetWanted,
+)
 from seedbed.service.feed import MAX_WATCHERS, Feed
-from seedbed.service.hand_decisions import Ancestor, Quarantined, decide_row, on_indexes, quarantine
+from seedbed.service.hand_decisions import decide_row, on_indexes, quarantine
 from seedbed.service.history import History
 from seedbed.service.live import Live
 from seedbed.service.once import Key, Once
 
 RowId = Annotated[str, Path(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 AdapterId = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")]
-Action = Annotated[str, Path(pattern="^(start|pause|drain|stop)$")]
-LastEvent = Annotated[str, Header(alias="Last-Event-ID", max_length=60, pattern=r"^(\d{1,18}-\d{1,18})?$")]
+LastEvent = Annotated[str, Header(alias="Last-Event-ID", max_length=60, pattern=r"^([0-9]{1,18}-[0-9]{1,18})?$")]
 Round = Annotated[int, Path(ge=0, lt=2**31)]
 
 
@@ -41,53 +49,6 @@ class Desk:
     """Settings of the command line, by their keys."""
 
 
-class Noted(Record):
-    """A reason, for the record."""
-
-    note: str = Field(default="by hand", max_length=2000)
-
-
-class TargetWanted(Record):
-    """A target; null goes on for ever."""
-
-    target: int | None = Field(ge=1, le=10**9)
-
-
-class ConcurrencyWanted(Record):
-    """Recipes at once; null goes by the config."""
-
-    concurrency: int | None = Field(ge=1, le=100_000)
-
-
-class BudgetWanted(Record):
-    """What may be spent, 0 for no limit; null goes by the config."""
-
-    max_tokens: int | None = Field(ge=0, le=10**15)
-    max_cost: float | None = Field(ge=0, le=1e12, allow_inf_nan=False)
-
-
-class SharesWanted(Record):
-    """Target shares of categories; any sum."""
-
-    shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=500)
-    note: str = Field(default="by hand", max_length=2000)
-
-
-class QuarantineWanted(Record):
-    """Which rows to refuse: all that descend from this."""
-
-    ancestor: Ancestor
-    name: str = Field(min_length=1, max_length=200)
-    note: str = Field(default="by hand", max_length=2000)
-    dry_run: bool = True
-
-
-class Changed(Record):
-    """What became of it."""
-
-    done: dict[str, Any]
-
-
 def change_routes(desk: Desk) -> tuple[APIRouter, ...]:
     """Return the routes that change what the desk holds."""
     once = Once(desk.context.pool)
@@ -99,9 +60,7 @@ def _control_routes(desk: Desk, once: Once) -> APIRouter:
     context, control = desk.context, desk.control
 
     @routes.post("/control/{action}", response_model=Intent)
-    async def steer(
-        action: Annotated[str, Path(pattern="^(start|pause|drain|stop)$")], request: Request, key: Key = None
-    ) -> Any:
+    async def steer(action: Literal["start", "pause", "drain", "stop"], request: Request, key: Key = None) -> Any:
         """Start, pause or drain generation, or stop the process; all but `stop` outlive a restart."""
 
         async def act() -> Intent:
@@ -138,7 +97,7 @@ def _control_routes(desk: Desk, once: Once) -> APIRouter:
         """Set the target shares of categories."""
         known = {category.name for category in context.workspace.categories.trained}
         if unknown := set(wanted.shares) - known:
-            raise HTTPException(422, f"no trained category is named {', '.join(sorted(unknown))}")
+            raise HTTPException(409, f"no trained category is named {', '.join(sorted(unknown))}")
 
         async def act() -> Changed:
             await control.set_shares(wanted.shares, wanted.note)
@@ -147,11 +106,7 @@ def _control_routes(desk: Desk, once: Once) -> APIRouter:
         return await once.answer(request, key, act)
 
     @routes.get("/events", responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
-    async def events(
-        last_event_id: Annotated[
-            str, Header(alias="Last-Event-ID", max_length=60, pattern=r"^(\d{1,18}-\d{1,18})?$")
-        ] = "",
-    ) -> Response:
+    async def events(last_event_id: LastEvent = "") -> Response:
         """Watch what happens; `Last-Event-ID` catches up."""
         if desk.feed.watchers >= MAX_WATCHERS:
             raise HTTPException(429, f"{MAX_WATCHERS} are watching already")
@@ -167,7 +122,7 @@ def _row_routes(desk: Desk, once: Once) -> APIRouter:
     @routes.post("/pool/rows/{identity}/{verdict}", response_model=Decision)
     async def decide(
         identity: RowId,
-        verdict: Annotated[str, Path(pattern="^(accept|refuse)$")],
+        verdict: Literal["accept", "refuse"],
         wanted: Noted,
         request: Request,
         key: Key = None,

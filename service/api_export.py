@@ -14,6 +14,7 @@ from seedbed.pool.pool import Pool
 from seedbed.service.export import SHAPES, Format
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+KINDS = ("application/x-ndjson", "text/csv")
 COLUMNS = ("id", "category", "instruction", "input", "output", "recipe", "model")
 
 
@@ -21,7 +22,7 @@ def export_routes(pool: Pool) -> APIRouter:
     """Return the route that streams a pool's accepted rows."""
     routes = APIRouter(prefix="/v1", tags=["pool"])
 
-    @routes.get("/export", response_class=StreamingResponse)
+    @routes.get("/export", response_class=StreamingResponse, responses={200: {"content": {kind: {} for kind in KINDS}}})
     def export(form: Literal["alpaca", "sharegpt", "messages", "csv"] = "alpaca") -> StreamingResponse:
         """Stream the accepted rows: JSON lines, or CSV."""
         rows = pool.accepted()

@@ -8,48 +8,19 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from seedbed.core.errors import SeedbedError
 from seedbed.core.files import read_json
-from seedbed.core.records import Adapter, Record, Snapshot, TrainingRun
+from seedbed.core.records import Adapter, Snapshot, TrainingRun
 from seedbed.core.snapshots import MANIFEST
-from seedbed.service.answering import tagged
+from seedbed.service.answering import TAGGED, tagged
 from seedbed.service.api_changes import AdapterId, Desk, Round
 from seedbed.service.evaluating import report_folder
-from seedbed.service.history import Sample
-from seedbed.service.looking import LossPoint, SideBySide, answers_side_by_side, log_tail, loss_points
+from seedbed.service.exchanged import Answers, Curve, Over, Tail
+from seedbed.service.looking import SideBySide, answers_side_by_side, log_tail, loss_points
 from seedbed.service.settings import Settings, SettingsShown
 from seedbed.service.spread import Spread, spread_of
 from seedbed.service.training import adapter_folder, training_log
 from seedbed.service.workspace import CONFIG
 
 MAX_ANSWERS = 100
-
-
-class Over(Record):
-    """Samples of the status since this service started."""
-
-    every_s: float
-    """Seconds from one to the next, now."""
-    samples: tuple[Sample, ...]
-
-
-class Curve(Record):
-    """A training so far."""
-
-    run: TrainingRun
-    points: tuple[LossPoint, ...]
-
-
-class Tail(Record):
-    """The end of a log."""
-
-    text: str
-
-
-class Answers(Record):
-    """Questions with the answers of base and adapter, in the order of the evaluation."""
-
-    answers: tuple[SideBySide, ...]
-    next: int | None
-    """Where to go on; None at the end."""
 
 
 def look_routes(desk: Desk) -> tuple[APIRouter, ...]:
@@ -62,17 +33,17 @@ def _service_routes(desk: Desk) -> APIRouter:
     workspace, pool = desk.context.workspace, desk.context.pool
     settings = Settings(workspace.config, workspace.folder / CONFIG, desk.given)
 
-    @routes.get("/history", response_model=Over)
+    @routes.get("/history", response_model=Over, responses=TAGGED)
     async def history(request: Request) -> Response:
         """Tell how it went since this service started."""
         return tagged(request, Over(every_s=desk.history.every_s, samples=desk.history.samples))
 
-    @routes.get("/settings", response_model=SettingsShown)
+    @routes.get("/settings", response_model=SettingsShown, responses=TAGGED)
     def read_settings(request: Request) -> Response:
         """Tell every setting, its value and where that came from; secrets are not told."""
         return tagged(request, settings.shown())
 
-    @routes.get("/pool/spread", tags=["pool"], response_model=Spread)
+    @routes.get("/pool/spread", tags=["pool"], response_model=Spread, responses=TAGGED)
     def read_spread(request: Request) -> Response:
         """Tell how rows are spread: categories against targets, nearest neighbours, lengths."""
         return tagged(request, spread_of(pool, workspace.categories.shares(), workspace.config.generation))
@@ -97,20 +68,20 @@ def _training_routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, f"there is no adapter {name}")
         return found
 
-    @routes.get("/runs/{round}/loss", response_model=Curve)
+    @routes.get("/runs/{round}/loss", response_model=Curve, responses=TAGGED)
     async def loss(round: Round, request: Request) -> Response:
         """Tell the loss of a round's training so far."""
         run = await run_of(round)
         points = await anyio.to_thread.run_sync(loss_points, adapter_folder(context, run))
         return tagged(request, Curve(run=run, points=tuple(points)))
 
-    @routes.get("/runs/{round}/log", response_model=Tail)
+    @routes.get("/runs/{round}/log", response_model=Tail, responses=TAGGED)
     async def log(round: Round, request: Request) -> Response:
         """Give the end of a round's training log."""
         path = training_log(context, await run_of(round))
         return tagged(request, Tail(text=await anyio.to_thread.run_sync(log_tail, path)))
 
-    @routes.get("/adapters/{adapter}/answers", response_model=Answers)
+    @routes.get("/adapters/{adapter}/answers", response_model=Answers, responses=TAGGED)
     async def answers(
         adapter: AdapterId,
         request: Request,
@@ -127,7 +98,7 @@ def _training_routes(desk: Desk) -> APIRouter:
         following = start + limit if len(found) > limit else None
         return tagged(request, Answers(answers=tuple(found[:limit]), next=following))
 
-    @routes.get("/snapshots/{identity}", response_model=Snapshot)
+    @routes.get("/snapshots/{identity}", response_model=Snapshot, responses=TAGGED)
     async def snapshot(identity: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")], request: Request) -> Response:
         """Tell what an adapter was trained on."""
         path = context.workspace.snapshots / identity / MANIFEST

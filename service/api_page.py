@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from seedbed.core.records import Record
+from seedbed.service.exchanged import LoginLink
 from seedbed.service.guarding import COOKIE, SESSION_S, Gate, session_in
 
 KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -14,12 +14,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-
-
-class LoginLink(Record):
-    """The way into the page, once."""
-
-    path: str
 
 
 def page_routes(gate: Gate) -> APIRouter:

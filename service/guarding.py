@@ -9,9 +9,10 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seedbed.service.answering import Problem, problem
+from seedbed.service.answering import problem
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPEN_ROUTES = frozenset({"/healthz", "/readyz", "/login"})
@@ -105,7 +106,7 @@ class Guard:
         finally:
             self._at_once -= 1
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers, path = Headers(scope=scope), scope["path"]
         host, origin = headers.get("host", ""), headers.get("origin")
         by_cookie = False
@@ -127,7 +128,7 @@ class Guard:
             return _later("too many requests", f"at most {MAX_AT_ONCE} at once and {REQUESTS_PER_S:.0f} a second")
         return None
 
-    def _unauthorised(self) -> Problem:
+    def _unauthorised(self) -> JSONResponse:
         if not self._refused.take():
             return _later("too many requests without the right token", "wait a little")
         detail = "service.json in the workspace has the token of this run; `seedbed page` prints a link for browsers"
@@ -165,7 +166,7 @@ def session_in(headers: Headers) -> str:
     return morsel.value if morsel else ""
 
 
-def _later(title: str, detail: str) -> Problem:
+def _later(title: str, detail: str) -> JSONResponse:
     answer = problem(429, title, detail)
     answer.headers["retry-after"] = "1"
     return answer

@@ -3,30 +3,20 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import anyio.to_thread
 
 from seedbed.core.errors import InputError
-from seedbed.core.records import Candidate, Decider, Decision, Record, Subject, Verdict
+from seedbed.core.records import Candidate, Decider, Decision, Subject, Verdict
 from seedbed.filters.cascade import Cascade
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
+from seedbed.service.exchanged import Kind, Quarantined
 from seedbed.service.live import Live
 
 BATCH_ROWS = 256
 T = TypeVar("T")
-
-Ancestor = Literal["seed", "prompt", "model"]
-
-
-class Quarantined(Record):
-    """What a quarantine by lineage found."""
-
-    rows: int
-    ids: tuple[str, ...]
-    """The first hundred."""
-    was_dry: bool
 
 
 async def on_indexes(live: Live, work: Callable[[Cascade | None], T]) -> T:
@@ -59,7 +49,7 @@ def decide_row(
 
 
 def quarantine(
-    pool: Pool, ancestor: Ancestor, name: str, *, note: str, is_dry: bool, now: Callable[[], float] = time.time
+    pool: Pool, ancestor: Kind, name: str, *, note: str, is_dry: bool, now: Callable[[], float] = time.time
 ) -> Callable[[Cascade | None], Quarantined]:
     """Return the work of refusing every accepted row that descends from a seed, a prompt's hash or a model."""
 
@@ -75,7 +65,7 @@ def quarantine(
     return work
 
 
-def _descendants(pool: Pool, ancestor: Ancestor, name: str) -> Iterator[Candidate]:
+def _descendants(pool: Pool, ancestor: Kind, name: str) -> Iterator[Candidate]:
     """Yield accepted rows in order of arrival; a row comes after those it was shown, so one pass finds all."""
     family: set[str] = {name}
     for one in pool.decided():

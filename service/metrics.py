@@ -39,7 +39,7 @@ def metrics_routes(status: Callable[[], Status]) -> APIRouter:
     routes, registry = APIRouter(), CollectorRegistry()
     registry.register(_StatusCollector(status))
 
-    @routes.get("/metrics", tags=["status"], response_class=Response)
+    @routes.get("/metrics", tags=["status"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:
         """Tell the status as Prometheus reads it."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.responses import Response
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import ConfigError
@@ -17,6 +18,7 @@ from seedbed.core.files import read_json
 from seedbed.core.records import Phase, Status
 from seedbed.pool.pool import Pool
 from seedbed.service.api import ACCESS_FILE, build_app, serving
+from seedbed.service.guarding import REFUSAL_BURST, REFUSALS_PER_S, Gate, Guard
 
 TOKEN = "the-token-of-this-run"
 
@@ -175,3 +177,14 @@ def test_an_unforeseen_error_is_a_problem_without_details(pool: Pool) -> None:
     assert answer.json()["status"] == 500
     assert "secret" not in answer.text
     assert "path" not in answer.text
+
+
+def test_who_tries_tokens_is_slowed_down_and_who_has_it_is_not() -> None:
+    now = [0.0]
+    client = TestClient(Guard(Response("ok"), Gate(TOKEN), now=lambda: now[0]), base_url="http://127.0.0.1")
+    asked = [client.get("/v1/status", headers={"authorization": f"Bearer {number}"}) for number in range(205)]
+    assert [answer.status_code for answer in asked] == [401] * int(REFUSAL_BURST) + [429] * (205 - int(REFUSAL_BURST))
+    assert client.get("/v1/status", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    now[0] = 1.0
+    again = [client.get("/v1/status").status_code for _ in range(10)]
+    assert again == [401] * int(REFUSALS_PER_S) + [429] * (10 - int(REFUSALS_PER_S))

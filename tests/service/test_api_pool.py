@@ -15,7 +15,6 @@ from seedbed.core.records import Candidate, Decision, Lineage, Phase, Status, Su
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
 from seedbed.service.api import build_app
-from seedbed.service.api_pool import write_cursor
 
 
 def decided(number: int, *, accepted: bool, category: str = "qa", neighbour_id: str | None = None) -> Decided:
@@ -108,10 +107,10 @@ def test_what_is_no_id_reaches_nothing(pool: Pool, path: str) -> None:
     assert client_of(pool).get(f"/v1/pool/rows/{path}").status_code in {404, 422}
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "====", "é", "bjk", write_cursor(2**63), write_cursor(-1), "7"])
+@pytest.mark.parametrize("cursor", ["", "x", "====", "é", "n9", f"n{2**63}", "n-1", "7", "n٣"])
 def test_a_cursor_of_somebody_else_is_refused_unless_it_is_well_formed(pool: Pool, cursor: str) -> None:
     answer = client_of(pool).get("/v1/pool/rows", params={"cursor": cursor})
-    assert answer.status_code == (200 if cursor == "bjk" else 422)  # "bjk" is "n9", a number of a row
+    assert answer.status_code == (200 if cursor == "n9" else 422)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "state=maybe", "filter=a/b", "reason=" + "x" * 65])

@@ -1,0 +1,167 @@
+"""What the HTTP service takes and gives beside the records of other rooms; its client reads the same records."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from seedbed.core.records import Candidate, Decision, Record, Request, TrainingRun
+from seedbed.pool.records import Attempt
+from seedbed.service.ancestry import Ancestor
+from seedbed.service.history import Sample
+from seedbed.service.looking import LossPoint, SideBySide
+
+Kind = Literal["seed", "prompt", "model"]
+"""What rows can be quarantined by: a seed or row, a prompt's hash, a model."""
+
+
+class Problem(Record):
+    """An error, as RFC 9457 has it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    """What happened, and what to do."""
+
+
+class Health(Record):
+    """Whether the process is alive, or able to work."""
+
+    status: Literal["alive", "ready", "not ready"]
+
+
+class LoginLink(Record):
+    """The way into the page, once."""
+
+    path: str
+
+
+class Row(Record):
+    """A row in a list, with how it stands."""
+
+    candidate: Candidate
+    is_accepted: bool
+    filter: str
+    """The filter that refused it; empty where accepted."""
+    reason: str
+
+
+class Page(Record):
+    """Some rows, newest first."""
+
+    rows: tuple[Row, ...]
+    next: str | None = None
+    """The cursor of the next page; None on the last."""
+
+
+class Piece(Record):
+    """A piece of an answer that the parser could make nothing of."""
+
+    request_id: str
+    reason: str
+    text: str
+
+
+class Explained(Record):
+    """A row or proposal with everything that was decided on it."""
+
+    subject: dict[str, Any]
+    decisions: tuple[Decision, ...]
+    neighbour: dict[str, Any] | None = None
+    """The text that the deciding verdict names."""
+    ancestors: tuple[Ancestor, ...] = ()
+    """What was shown when it was written, and what was shown for that, back to the seeds."""
+    requests: tuple[Request, ...] = Field(default=())
+    """What the model was asked for it."""
+
+
+class RunShown(Record):
+    """A training run with every attempt at it."""
+
+    run: TrainingRun
+    attempts: tuple[Attempt, ...]
+
+
+class Over(Record):
+    """Samples of the status since this service started."""
+
+    every_s: float
+    """Seconds from one to the next, now."""
+    samples: tuple[Sample, ...]
+
+
+class Curve(Record):
+    """A training so far."""
+
+    run: TrainingRun
+    points: tuple[LossPoint, ...]
+
+
+class Tail(Record):
+    """The end of a log."""
+
+    text: str
+
+
+class Answers(Record):
+    """Questions with the answers of base and adapter, in the order of the evaluation."""
+
+    answers: tuple[SideBySide, ...]
+    next: int | None
+    """Where to go on; None at the end."""
+
+
+class Noted(Record):
+    """A reason, for the record."""
+
+    note: str = Field(default="by hand", max_length=2000)
+
+
+class TargetWanted(Record):
+    """A target; null goes on for ever."""
+
+    target: int | None = Field(ge=1, le=10**9)
+
+
+class ConcurrencyWanted(Record):
+    """Recipes at once; null goes by the config."""
+
+    concurrency: int | None = Field(ge=1, le=100_000)
+
+
+class BudgetWanted(Record):
+    """What may be spent, 0 for no limit; null goes by the config."""
+
+    max_tokens: int | None = Field(ge=0, le=10**15)
+    max_cost: float | None = Field(ge=0, le=1e12, allow_inf_nan=False)
+
+
+class SharesWanted(Record):
+    """Target shares of categories; any sum."""
+
+    shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=500)
+    note: str = Field(default="by hand", max_length=2000)
+
+
+class QuarantineWanted(Record):
+    """Which rows to refuse: all that descend from this."""
+
+    ancestor: Kind
+    name: str = Field(min_length=1, max_length=200)
+    note: str = Field(default="by hand", max_length=2000)
+    dry_run: bool = True
+
+
+class Quarantined(Record):
+    """What a quarantine by lineage found."""
+
+    rows: int
+    ids: tuple[str, ...]
+    """The first hundred."""
+    was_dry: bool
+
+
+class Changed(Record):
+    """What became of it."""
+
+    done: dict[str, Any]

@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 from fastapi import FastAPI
 
-from seedbed.core.config import ContaminationConfig, FiltersConfig, PoolConfig
+from seedbed.core.config import PoolConfig
+from seedbed.core.filter_config import ContaminationConfig, FiltersConfig
 from seedbed.core.files import write_json
 from seedbed.core.records import Adapter, Candidate, Decision, Lineage, Phase, RunState, Status, Subject, Verdict
 from seedbed.pool.records import Decided

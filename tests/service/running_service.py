@@ -10,8 +10,8 @@ import anyio
 from fastapi import FastAPI
 
 from seedbed.core.config import PoolConfig
-from seedbed.core.filter_config import ContaminationConfig, FiltersConfig
 from seedbed.core.files import write_json
+from seedbed.core.filter_config import ContaminationConfig, FiltersConfig
 from seedbed.core.records import Adapter, Candidate, Decision, Lineage, Phase, RunState, Status, Subject, Verdict
 from seedbed.pool.records import Decided
 from seedbed.service.api import build_app, serving

@@ -141,7 +141,7 @@ class GenerationConfig(Section):
     """What is asked, how, and how much at once."""
 
     generate_with: Literal["teacher", "promoted"] = "teacher"
-    """Who writes new rows. `promoted` is not read yet: the teacher always writes them."""
+    """Who writes new rows: the teacher's base, or the adapter in service where the teacher serves it."""
     recipes: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={
             "alpaca": 3.0,
@@ -374,6 +374,14 @@ class Config(Section):
                     raise ValueError(f'{role} = "{wanted}" names no endpoint ({known})')
         if self.generation.checks.grade_rows and not self.judge:
             raise ValueError("generation.checks.grade_rows is on, and judge names no endpoint to grade with")
+        if self.generation.generate_with == "promoted":
+            if self.serving not in self.teachers:
+                raise ValueError('generation.generate_with = "promoted" needs serving to name an endpoint of teacher')
+            if self.endpoint(self.serving).managed == "vllm":
+                raise ValueError(
+                    'generation.generate_with = "promoted" needs an adapter before the first request, and a managed '
+                    'vLLM has it later; run the vLLM yourself, or set managed = "llama.cpp"'
+                )
         if self.evaluation.judge_answers and not self.judge:
             raise ValueError("evaluation.judge_answers is on, and judge names no endpoint to compare answers with")
         if self.filters.quality.is_on and not self.generation.checks.grade_rows:

@@ -1,16 +1,20 @@
-"""Adapters of a server that loads them while it runs (vLLM): which it has, load, unload, and whether one does anything.
+"""Adapters of a server: which it has, load, unload, and whether one does anything.
 
-The calls are vLLM's: https://docs.vllm.ai/en/stable/features/lora/ ("Dynamically serving LoRA Adapters").
+vLLM loads them while it runs: https://docs.vllm.ai/en/stable/features/lora/ ("Dynamically serving LoRA Adapters").
+llama.cpp takes them when it starts, and applies them as each request says (its server's README, "lora-adapters").
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from seedbed.core.errors import EndpointRejectedError, EndpointResponseError
 from seedbed.endpoints.control import Control, ControlReply
 from seedbed.endpoints.site import listed_models
 from seedbed.endpoints.wire import error_of, excerpt
+
+Asked: TypeAlias = Mapping[str, Any]
+"""What a request says beside its prompt to be answered by a model."""
 
 LOAD, UNLOAD = "/load_lora_adapter", "/unload_lora_adapter"
 LOAD_LIMIT_S = 300.0
@@ -58,6 +62,22 @@ async def unload_adapter(control: Control, name: str) -> None:
     reply = await control.post(UNLOAD, {"lora_name": name})
     if reply.status not in {200, 404}:
         raise error_of(reply.status, reply.headers, reply.body, control.address(UNLOAD, name))
+
+
+async def started_with(control: Control) -> tuple[str, ...]:
+    """Return the files of the adapters that a llama.cpp server was started with.
+
+    Raises:
+        EndpointError: It does not answer, or tells no adapters.
+    """
+    reply = await control.get("//lora-adapters")
+    address = control.address("//lora-adapters")
+    if reply.status != 200:
+        raise error_of(reply.status, reply.headers, reply.body, address)
+    try:
+        return tuple(str(one["path"]) for one in reply.json())
+    except (TypeError, KeyError) as error:
+        raise EndpointResponseError(address.says(f"sent no list of adapters: {excerpt(reply.body)}")) from error
 
 
 def _why_not_loaded(reply: ControlReply, name: str, path: str) -> str:
@@ -108,20 +128,19 @@ class _Answer:
     """Of its tokens; empty where the server tells none."""
 
 
-async def effect_of(control: Control, base: str, adapter: str, prompts: Sequence[str]) -> Effect:
+async def effect_of(control: Control, base: Asked, adapter: Asked, prompts: Sequence[str]) -> Effect:
     """Ask base, base again and adapter the same few questions, greedily, and compare.
 
     Args:
         control: The server.
-        base: The model's name.
-        adapter: The adapter's name.
+        base: How the base is asked: `{"model": NAME}` and what else a request to it needs.
+        adapter: How the adapter is asked.
         prompts: Texts to complete.
 
     Raises:
         EndpointError: It does not answer.
     """
-    models = (base, base, adapter)
-    triples = [tuple([await _answer(control, model, prompt) for model in models]) for prompt in prompts]
+    triples = [tuple([await _answer(control, asked, prompt) for asked in (base, base, adapter)]) for prompt in prompts]
     steady = [(first, again, tuned) for first, again, tuned in triples if first.text == again.text]
     alike = [triple for triple in steady if triple[0].text == triple[2].text]
     shifts = [shift for first, _, tuned in alike if (shift := _shift(first, tuned)) is not None]
@@ -141,11 +160,11 @@ def _shift(one: _Answer, other: _Answer) -> float | None:
     return sum(abs(a - b) for a, b in zip(one.logprobs, other.logprobs, strict=True)) / len(one.logprobs)
 
 
-async def _answer(control: Control, model: str, prompt: str) -> _Answer:
+async def _answer(control: Control, asked: Asked, prompt: str) -> _Answer:
     path = "/completions"
-    body = {"model": model, "prompt": prompt, "max_tokens": ANSWER_TOKENS, "temperature": 0, "logprobs": 1}
+    body = {**asked, "prompt": prompt, "max_tokens": ANSWER_TOKENS, "temperature": 0, "logprobs": 1}
     reply = await control.post(path, body, ANSWER_LIMIT_S)
-    address = control.address(path, model)
+    address = control.address(path, str(asked["model"]))
     if reply.status != 200:
         raise error_of(reply.status, reply.headers, reply.body, address)
     try:

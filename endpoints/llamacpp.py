@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--context-tokens", type=int, default=4096, help="for each slot")
     parser.add_argument("--threads", type=int, default=0, help="0 takes the machine's cores")
     parser.add_argument("--lora", action="append", default=[], metavar="FILE", help="a GGUF adapter of this model")
+    parser.add_argument("--lora-at-rest", action="store_true", help="apply adapters only to requests that ask for them")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any other field of xllamacpp.CommonParams"
     )
@@ -64,7 +65,8 @@ def _parameters(xllamacpp: Any, chosen: argparse.Namespace) -> Any:
     parameters.offline = True
     parameters.fit_params = False
     parameters.cache_ram_mib = 0  # its default keeps up to 8 GiB of old prompts
-    parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in chosen.lora]
+    scale = 0.0 if chosen.lora_at_rest else 1.0
+    parameters.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, scale) for path in chosen.lora]
     for setting in chosen.set:
         name, _, value = setting.partition("=")
         setattr(parameters, name, _converted(value, getattr(parameters, name)))

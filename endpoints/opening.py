@@ -75,6 +75,7 @@ async def open_fleet(
             probe=partial(probe_all, [each.site for each in opened], memory),
             cache=cache,
             rng=rng,
+            base_urls={each.site.config.name: each.site.base_url for each in opened},
             clock=asyncio.get_running_loop().time,  # what anyio.current_time asks, without asking which loop it is
         )
         for each in opened:

@@ -20,6 +20,7 @@ from seedbed.generator.engine import Engine
 from seedbed.generator.judging import Judge
 from seedbed.generator.plan import Plan, SampleAccepted, ordered_id
 from seedbed.pool.pool import Pool
+from seedbed.service.adapted import with_adapter
 from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
 from seedbed.service.brought import brought_instructions
 from seedbed.service.checking import checker, held_out_category
@@ -99,7 +100,9 @@ def teachers_of(workspace: Workspace) -> list[EndpointConfig]:
 @asynccontextmanager
 async def opened_teacher(context: Context, live: Live) -> AsyncIterator[Fleet]:
     """Open the teacher's fleet: a managed server is started, and every endpoint has answered before this yields."""
-    async with opened_fleet(context, teachers_of(context.workspace)) as fleet:
+    writes_with_it = context.workspace.config.generation.generate_with == "promoted"
+    teachers = with_adapter(context, teachers_of(context.workspace), writes_with_it=writes_with_it)
+    async with opened_fleet(context, teachers) as fleet:
         live.fleet = fleet
         yield fleet
 

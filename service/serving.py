@@ -8,7 +8,7 @@ A process that dies between two steps, or a server that was started anew, is put
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import anyio.to_thread
 
@@ -16,7 +16,7 @@ from seedbed.core.config import EndpointConfig
 from seedbed.core.errors import EndpointError, EndpointRejectedError, InputError, MissingFileError, SeedbedError
 from seedbed.core.files import read_json
 from seedbed.core.records import Adapter, Serving, ServingState
-from seedbed.endpoints.adapters import effect_of, load_adapter, loaded_models, unload_adapter
+from seedbed.endpoints.adapters import effect_of, load_adapter, loaded_models, started_with, unload_adapter
 from seedbed.endpoints.control import Control, controlling
 from seedbed.prompts.training_text import Form, training_prompt
 from seedbed.service.context import Context
@@ -26,6 +26,7 @@ from seedbed.weights.cache import remembered_sha256
 from seedbed.weights.resolve import base_sha256_of, cache_folder
 
 QUESTIONS = 3
+EMBEDDED_ASKS = '"lora": [{"id": 0, "scale": 1}]'
 TENSORS = "adapter_model.safetensors"
 ADAPTERS = "adapters"
 
@@ -125,6 +126,8 @@ class _Work:
                 return Serving(endpoint=self.endpoint.name)
             if reason:
                 return self.standing(ServingState.FILES, reason)
+            if self.endpoint.managed == "llama.cpp":
+                return await self._embedded(control, current)
             return await self._served(control, current)
 
     def standing(self, state: ServingState, reason: str) -> Serving:
@@ -150,7 +153,7 @@ class _Work:
         self.write_ours()
         if self.again or not is_there:
             await load_adapter(control, name, self._path_of(current), replaces=is_there)
-        effect = await effect_of(control, self.endpoint.model, name, self._prompts())
+        effect = await effect_of(control, {"model": self.endpoint.model}, {"model": name}, self._prompts())
         if not effect.is_seen:
             await self._unload(control, name)
             raise EndpointRejectedError(
@@ -159,6 +162,20 @@ class _Work:
             )
         await self._unload_stale(control, name)
         return Serving(state=ServingState.LOADED, endpoint=self.endpoint.name, model=name, reason=str(effect))
+
+    async def _embedded(self, control: Control, current: Adapter) -> Serving:
+        """Look whether the embedded server was started with the adapter, and try it."""
+        file = gguf_of(self.context.workspace.folder, current)
+        if str(file) not in await started_with(control):
+            return self.standing(ServingState.WAITING, "its server takes it when it starts next")
+        if self.before.state is ServingState.LOADED and self.before.reason.startswith(f"{current.id}: "):
+            return self.before
+        base, adapter = ({"model": self.endpoint.model, "lora": [{"id": 0, "scale": scale}]} for scale in (0, 1))
+        effect = await effect_of(control, base, adapter, self._prompts())
+        if not effect.is_seen:
+            raise EndpointRejectedError(f"the adapter {current.id} changes nothing there: {effect}")
+        reason = f"{current.id}: {effect}; a request asks for it by {EMBEDDED_ASKS}"
+        return Serving(state=ServingState.LOADED, endpoint=self.endpoint.name, model=self.endpoint.model, reason=reason)
 
     async def _unload_stale(self, control: Control, name: str) -> None:
         """Unload all of ours but the one in service and the one that a rollback would bring."""
@@ -184,7 +201,8 @@ class _Work:
         return [name for name, adapter in self.ours.items() if adapter in tainted]
 
     async def _why_files(self, adapter: Adapter) -> str:
-        return await anyio.to_thread.run_sync(partial(why_files_only, self.endpoint, adapter))
+        folder = self.context.workspace.folder
+        return await anyio.to_thread.run_sync(partial(why_files_only, self.endpoint, adapter, folder))
 
     def _name_of(self, adapter: Adapter) -> str:
         """Name an adapter by round and content: a server may go on with old weights under a name that is used twice.
@@ -216,10 +234,13 @@ class _Work:
         return [training_prompt(Form.ALPACA, one.instruction, one.input, self.context.prompts) for one in seeds]
 
 
-def why_files_only(endpoint: EndpointConfig, adapter: Adapter) -> str:
+def gguf_of(workspace: Path, adapter: Adapter) -> Path:
+    """Return where the trainer puts an adapter in llama.cpp's format, beside the folder in PEFT's."""
+    return (workspace / adapter.path).resolve().with_suffix(".gguf")
+
+
+def why_files_only(endpoint: EndpointConfig, adapter: Adapter, workspace: Path) -> str:
     """Say why an adapter cannot be loaded into an endpoint whatever its state; empty where it can."""
-    if endpoint.managed == "llama.cpp":
-        return f'endpoint "{endpoint.name}" is the embedded llama.cpp server, which takes no adapters while it runs'
     base = endpoint.model if endpoint.managed else endpoint.weights
     if not base:
         return f'endpoint "{endpoint.name}" does not say what it serves; if it is {adapter.base}, set weights to that'
@@ -228,7 +249,10 @@ def why_files_only(endpoint: EndpointConfig, adapter: Adapter) -> str:
     except SeedbedError as error:
         return f'what endpoint "{endpoint.name}" serves is not known: {error}'
     if served == adapter.base_sha256:
-        return ""
+        file = gguf_of(workspace, adapter)
+        if endpoint.managed != "llama.cpp" or file.exists():
+            return ""
+        return f"{file} is not there; `seedbed convert {adapter.id} {file}` writes it"
     return (
         f'endpoint "{endpoint.name}" serves {base} (SHA-256 {served[:12]}…), and the adapter belongs to {adapter.base} '
         f"({adapter.base_sha256[:12]}…)"

@@ -14,12 +14,14 @@ from safetensors.torch import save
 
 from seedbed.core.errors import TrainingError
 from seedbed.core.files import sha256_of, sync_folder, write_atomic, write_json
+from seedbed.trainer.convert import trainable_folder
 from seedbed.trainer.data import Rows
+from seedbed.trainer.gguf_adapter import write_gguf_adapter
 from seedbed.trainer.job import Job
 from seedbed.trainer.metrics import Metrics
 from seedbed.trainer.model import Machine
 
-MANIFEST, STATE, ADAPTER = "manifest.json", "state.json", "adapter"
+MANIFEST, STATE, ADAPTER, GGUF = "manifest.json", "state.json", "adapter", "adapter.gguf"
 _LIBRARIES = ("seedbed", "torch", "transformers", "peft", "safetensors", "tokenizers")
 
 
@@ -71,10 +73,21 @@ def write_results(tensors: dict[str, torch.Tensor], settings: dict[str, Any], ru
     )
     try:
         adapter_sha256 = save_adapter(tensors, settings, job.out, model_card(summary))
+        _write_gguf(job, summary.notes)
         write_manifest(job.out, summary, adapter_sha256)
         write_state(job.out, "done", run.steps, run.steps)
     except OSError as error:
         raise TrainingError(f"the adapter cannot be written to {job.out}: {error}; run again to write it") from error
+
+
+def _write_gguf(job: Job, notes: list[str]) -> None:
+    """Where the base is a GGUF file, write the adapter as a server of that file takes it, too."""
+    if job.weights.format != "gguf":
+        return
+    try:
+        write_gguf_adapter(job.out / ADAPTER, trainable_folder(job.weights, job.cache), job.out / GGUF)
+    except TrainingError as error:
+        notes.append(f"no {GGUF} was written: {error}")
 
 
 def _row_counts(rows: Rows, validation: Rows) -> dict[str, int]:

@@ -26,7 +26,7 @@ def effect(base: list[Told], tuned: Told, questions: int = 1) -> Effect:
 
     async def run() -> Effect:
         async with serve_scripted(respond=respond) as url, controlling(url, "e") as control:
-            return await effect_of(control, "base", "adapter", ["question"] * questions)
+            return await effect_of(control, {"model": "base"}, {"model": "adapter"}, ["question"] * questions)
 
     return anyio.run(run)
 
@@ -60,7 +60,7 @@ def test_an_answer_without_choices_is_said() -> None:
     async def run() -> None:
         reply = Reply(b'{"choices": []}')
         async with serve_scripted(respond=lambda _: reply) as url, controlling(url, "e") as control:
-            await effect_of(control, "base", "adapter", ["question"])
+            await effect_of(control, {"model": "base"}, {"model": "adapter"}, ["question"])
 
     with pytest.raises(EndpointResponseError, match="without choices"):
         anyio.run(run)

@@ -4,25 +4,32 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
+from seedbed.core.errors import ConfigError
 from seedbed.core.files import read_json, write_json
+from seedbed.core.load import parse_config
 from seedbed.core.records import Adapter, Serving, ServingState
+from seedbed.endpoints.managed import launch_of
 from seedbed.endpoints.scripted_server import Fault, Reply, serve_scripted
 from seedbed.endpoints.scripted_vllm import ScriptedVllm
 from seedbed.service import serving as serving_module
+from seedbed.service.adapted import with_adapter
 from seedbed.service.by_hand import promote_by_hand, roll_back_by_hand
 from seedbed.service.context import Context, writing
-from seedbed.service.in_service import IN_SERVICE, read_in_service
+from seedbed.service.generation import teachers_of
+from seedbed.service.in_service import IN_SERVICE, read_in_service, write_in_service
 from seedbed.service.init import create_workspace
 from seedbed.service.promotion import promote, roll_back
 from seedbed.service.serving import bring_into_service
 from seedbed.service.tainting import mark_tainted
 from seedbed.service.workspace import open_workspace
 from seedbed.weights.catalogue import packaged_catalogue
+from seedbed.weights.resolve import Weights
 
 BASE = "qwen2.5-coder-0.5b"
 BASE_SHA256 = packaged_catalogue().find(BASE).sha256  # type: ignore[union-attr]
@@ -332,3 +339,79 @@ def test_promoting_and_rolling_back_by_hand_say_where_it_answers(context: Contex
     assert rolled_back["adapter"] == ""
     assert rolled_back["said"] == "the base alone answers"
     assert server.adapters == {}
+
+
+EMBEDDED = {"name": "local", "managed": "llama.cpp", "model": BASE}
+OWN = {"name": "vllm", "base_url": "http://127.0.0.1:9/v1", "model": "base", "weights": BASE}
+
+
+def configured(context: Context, endpoint: dict[str, str], **settings: object) -> Context:
+    name = endpoint["name"]
+    values = {"teacher": name, "serving": name, "endpoints": [endpoint], **settings}
+    return replace(context, workspace=replace(context.workspace, config=parse_config(values, "test")))
+
+
+def start_arguments(context: Context, *, writes_with_it: bool = False) -> tuple[str, ...]:
+    (endpoint,) = with_adapter(context, teachers_of(context.workspace), writes_with_it=writes_with_it)
+    return endpoint.arguments
+
+
+def gguf(context: Context, number: int) -> Path:
+    path = context.workspace.adapters / f"round-{number:04d}" / "adapter.gguf"
+    path.write_text("as llama.cpp takes it")
+    return path.resolve()
+
+
+def test_the_embedded_server_starts_with_the_adapter_in_service_at_rest(context: Context) -> None:
+    context = configured(context, EMBEDDED)
+    first, second = gguf(context, 0), gguf(context, 1)
+    assert start_arguments(context) == ()
+    promote(context, context.pool.adapters()[0], "better")
+    assert start_arguments(context) == ("--lora", str(first), "--lora-at-rest")
+    promote(context, context.pool.adapters()[1], "better still")
+    assert start_arguments(context) == ("--lora", str(second), "--lora-at-rest")
+    roll_back(context, "worse after all")
+    assert start_arguments(context) == ("--lora", str(first), "--lora-at-rest")
+    assert start_arguments(context, writes_with_it=True) == ("--lora", str(first))
+    (endpoint,) = with_adapter(context, teachers_of(context.workspace))
+    weights = Weights(name=BASE, path=Path("base.gguf"), format="gguf", base_sha256="", licence="", is_instruct=True)
+    assert launch_of(endpoint, weights, 1234).command[-3:] == ("--lora", str(first), "--lora-at-rest")
+
+
+def test_without_its_file_or_of_another_base_the_server_starts_alone(context: Context) -> None:
+    context = configured(context, EMBEDDED)
+    promote(context, context.pool.adapters()[0], "better")
+    assert start_arguments(context) == ()
+    other = add_adapter(context, 3, base_sha256="f" * 64)
+    gguf(context, 3)
+    promote(context, other, "of another base")
+    assert start_arguments(context) == ()
+
+
+def test_a_vllm_is_asked_for_the_adapter_by_name_where_it_writes(context: Context) -> None:
+    context = configured(context, OWN)
+    promote(context, context.pool.adapters()[0], "better")
+    assert [one.model for one in with_adapter(context, teachers_of(context.workspace), writes_with_it=True)] == ["base"]
+    served = Serving(state=ServingState.LOADED, endpoint="vllm", model="round-0000-abc")
+    record = read_in_service(context.workspace).model_copy(update={"serving": served})
+    write_in_service(context.workspace, record)
+    names = [
+        with_adapter(context, teachers_of(context.workspace), writes_with_it=with_it)[0].model
+        for with_it in (True, False)
+    ]
+    assert names == ["round-0000-abc", "base"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"teacher": "vllm", "endpoints": [OWN]}, "needs serving to name an endpoint of teacher"),
+        (
+            {"teacher": "m", "serving": "m", "endpoints": [{"name": "m", "managed": "vllm", "model": "/m"}]},
+            "a managed vLLM has it later",
+        ),
+    ],
+)
+def test_the_adapter_can_only_write_where_it_is_served_in_time(settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        parse_config({**settings, "generation": {"generate_with": "promoted"}}, "test")

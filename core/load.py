@@ -52,15 +52,15 @@ def parse_config(raw: Mapping[str, Any], source: str) -> Config:
 
 
 def load_secrets(config: Config, environment: Mapping[str, str] = os.environ) -> Secrets:
-    """Read the key of each endpoint that names a variable.
+    """Read the key of each endpoint that names a variable, from it or from the file that `NAME_FILE` names.
 
     Raises:
-        ConfigError: The variable is not set.
+        ConfigError: Neither is set, both are, or the file cannot be read.
     """
     keys = {}
     for endpoint in config.endpoints:
         if endpoint.api_key_env:
-            key = environment.get(endpoint.api_key_env)
+            key = _secret(endpoint.api_key_env, environment)
             if not key:
                 raise ConfigError(
                     f'endpoint "{endpoint.name}" takes its key from {endpoint.api_key_env}, which is not set'
@@ -70,11 +70,24 @@ def load_secrets(config: Config, environment: Mapping[str, str] = os.environ) ->
     return Secrets(api_keys=keys, webhook=_webhook(config, environment), service_token=token)
 
 
+def _secret(name: str, environment: Mapping[str, str]) -> str:
+    """Return a secret; containers and systemd hand one over as a file, whose path stands in `NAME_FILE`."""
+    value, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
+    if value and path:
+        raise ConfigError(f"{name} and {name}_FILE are both set; unset one of them")
+    if not path:
+        return value
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}_FILE names {path}, which cannot be read: {error}") from error
+
+
 def _service_token(config: Config, environment: Mapping[str, str]) -> SecretStr | None:
     name = config.service.token_env
     if not name:
         return None
-    token = environment.get(name, "")
+    token = _secret(name, environment)
     if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(f"service.token_env names {name}, which must hold {MIN_TOKEN} or more ASCII characters")
     return SecretStr(token)
@@ -84,7 +97,7 @@ def _webhook(config: Config, environment: Mapping[str, str]) -> SecretStr | None
     name = config.alarms.webhook_env
     if not name:
         return None
-    url = environment.get(name, "")
+    url = _secret(name, environment)
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"alarms.webhook_env names {name}, which is not set to a URL that starts with http")
     return SecretStr(url)

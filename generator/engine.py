@@ -107,6 +107,7 @@ class Engine:
         self._fruitless = 0
         self._ended: Ended | None = None
         self._ended_because = ""
+        self._changed = anyio.Event()
 
     async def run(self, is_done: Callable[[], bool], wanted: Callable[[], int] | None = None) -> Outcome:
         """Generate until `is_done`, asked after each batch of decisions.
@@ -121,7 +122,6 @@ class Engine:
             FilterError, PoolError: As raised by what was handed in. They stop the run at once.
         """
         self._is_done, self._wanted = is_done, wanted
-        self._changed = anyio.Event()
         started = self._now()
         self._started = started
         if is_done():

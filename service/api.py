@@ -133,13 +133,19 @@ async def serving(
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await anyio.sleep(0.02)
         bound = server.servers[0].sockets[0].getsockname()[1]
-        access = Access(f"http://{'[::1]' if host == '::1' else host}:{bound}", token)
+        access = Access(f"http://{_reached_by(host)}:{bound}", token)
         write_json(folder / ACCESS_FILE, {"url": access.url, "token": token}, mode=0o600)
         try:
             yield access
         finally:
             (folder / ACCESS_FILE).unlink(missing_ok=True)
             server.should_exit = True
+
+
+def _reached_by(host: str) -> str:
+    """Return the name by which this machine reaches what is bound to `host`: the wildcards are no such name."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - it is not bound here
+    return f"[{host}]" if ":" in host else host
 
 
 async def _serve(server: uvicorn.Server, host: str, port: int) -> None:

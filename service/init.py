@@ -16,7 +16,7 @@ from seedbed.seeds.load import PACKAGED_CATEGORIES, PACKAGED_TASKS
 from seedbed.service.presets import PRESETS, base_settings
 from seedbed.service.workspace import CONFIG
 
-FOLDERS = ("prompts", "references", "evaluation")
+FOLDERS = ("prompts", "references", "evaluation", "adapters")
 
 HEAD = """\
 # Settings of this Seedbed workspace. Every setting stands here with its meaning; one that is commented out

@@ -128,7 +128,8 @@ class Settings:
         ]
         for use, variable in named:
             if variable:
-                yield SecretShown(use=use, variable=variable, is_set=bool(self._environment.get(variable)))
+                is_set = any(self._environment.get(name) for name in (variable, f"{variable}_FILE"))
+                yield SecretShown(use=use, variable=variable, is_set=is_set)
 
 
 def _keys(tree: Mapping[str, Any], before: str = "") -> Iterator[str]:

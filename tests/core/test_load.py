@@ -69,6 +69,21 @@ def test_a_key_stays_secret_and_a_missing_one_is_named() -> None:
         load_secrets(config, {})
 
 
+def test_a_secret_may_stand_in_a_file_that_a_variable_names(tmp_path: Path) -> None:
+    config = parse_config({**LOCAL, "service": {"token_env": "TOKEN"}}, "test")
+    (tmp_path / "key").write_text("sk-canary\n")
+    (tmp_path / "token").write_text(f"{'t' * 32}\n")
+    environment = {"KEY_FILE": str(tmp_path / "key"), "TOKEN_FILE": str(tmp_path / "token")}
+    secrets = load_secrets(config, environment)
+    assert secrets.api_keys["local"].get_secret_value() == "sk-canary"
+    assert secrets.service_token
+    assert secrets.service_token.get_secret_value() == "t" * 32
+    with pytest.raises(ConfigError, match="KEY and KEY_FILE are both set"):
+        load_secrets(config, {**environment, "KEY": "another"})
+    with pytest.raises(ConfigError, match="gone, which cannot be read"):
+        load_secrets(config, {**environment, "KEY_FILE": str(tmp_path / "gone")})
+
+
 def test_equal_settings_have_equal_fingerprints() -> None:
     assert fingerprint(Config()) == fingerprint(parse_config({}, "test"))
     assert fingerprint(Config()) != fingerprint(parse_config({"student": "x"}, "test"))

@@ -183,6 +183,15 @@ async def test_stopping_lets_what_is_in_flight_come_in_and_asks_nothing_more() -
     assert len(bench.accepted) == 24
 
 
+async def test_a_stop_before_the_run_begins_asks_nothing() -> None:
+    bench = three_new_triples()
+    engine = bench.engine()
+    engine.stop()
+    outcome = await engine.run(lambda: False)
+    assert outcome.ended == Ended.STOPPED
+    assert not bench.requests
+
+
 async def test_what_does_not_come_in_within_the_grace_time_is_cut_off_and_counted() -> None:
     bench = three_new_triples()
 

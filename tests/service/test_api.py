@@ -165,6 +165,16 @@ def test_another_address_than_loopback_is_refused(pool: Pool, tmp_path: Path) ->
         anyio.run(run)
 
 
+def test_on_all_addresses_it_leaves_one_by_which_this_machine_reaches_it(pool: Pool, tmp_path: Path) -> None:
+    async def run() -> None:
+        where = serving(app_of(pool), host="0.0.0.0", port=0, token=TOKEN, folder=tmp_path, is_guarded=True)
+        async with where as access, httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(f"{access.url}/v1/status", headers={"authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200
+
+    anyio.run(run)
+
+
 def test_an_unforeseen_error_is_a_problem_without_details(pool: Pool) -> None:
     def fail() -> Status:
         raise RuntimeError("a secret in /a/path")

@@ -1,6 +1,7 @@
 """What Prometheus is told, read by its own parser."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from seedbed.endpoints.protocol import EndpointState, State
 from seedbed.pool.pool import Pool
 from seedbed.service.api import build_app
 
+DOCKER = Path(__file__).parents[2] / "docker"
 TOKEN = "the-token-of-this-run"
 ENDPOINT = EndpointState(State.READY, "", 7, 16, "server_queue", 90, 3, 2, 1000, 500, 0.25, 4.5, 11, 8.5)
 STATUS = Status(
@@ -81,7 +83,7 @@ def test_metrics_ask_for_the_token(client: TestClient) -> None:
 
 def test_the_dashboard_asks_for_metrics_that_there_are(client: TestClient) -> None:
     names = {name for name, _ in scraped(client)}
-    dashboard = json.loads((Path(__file__).parents[2] / "docker" / "grafana" / "seedbed.json").read_text())
-    for panel in dashboard["panels"]:
-        for target in panel["targets"]:
-            assert any(name in target["expr"] for name in names), target["expr"]
+    dashboard = json.loads((DOCKER / "grafana" / "dashboards" / "seedbed.json").read_text())
+    asked = [re.findall(r"seedbed_\w+", target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
+    assert all(asked)
+    assert {name for metrics in asked for name in metrics} <= names

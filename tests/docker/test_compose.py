@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 DOCKER = Path(__file__).parents[2] / "docker"
-COMPOSE = Path(sys.executable).parent / "docker-compose"
+COMPOSE = str(Path(sys.executable).parent / "docker-compose")
 PROFILES = ("--profile", "metrics", "--profile", "postgres")
 
 
@@ -30,7 +30,7 @@ def project() -> dict[str, Any]:
 
 
 def test_a_missing_folder_of_weights_is_told() -> None:
-    command = [COMPOSE, "--env-file", os.devnull, "--file", DOCKER / "compose.yaml", "config"]
+    command = [COMPOSE, "--env-file", os.devnull, "--file", str(DOCKER / "compose.yaml"), "config"]
     ran = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False)
     assert ran.returncode != 0
     assert "the folder with the weights that vLLM serves" in ran.stderr

@@ -17,6 +17,7 @@ from seedbed.core.recipe_config import (
     RefusalConfig,
     UnanswerableConfig,
 )
+from seedbed.core.retention import RetentionConfig
 from seedbed.core.section import Section, Share
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
@@ -360,6 +361,7 @@ class Config(Section):
     budget: BudgetConfig = BudgetConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     diversity: DiversityConfig = DiversityConfig()
+    retention: RetentionConfig = RetentionConfig()
     service: ServiceConfig = ServiceConfig()
 
     @model_validator(mode="after")

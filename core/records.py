@@ -120,6 +120,11 @@ class Proposal(Record):
     """None until the model was asked."""
     lineage: Lineage
 
+    @property
+    def is_blanked(self) -> bool:
+        """Whether its text was removed since it is old (`[retention]`)."""
+        return not self.instruction
+
 
 CHECK_PREFIX = "check."
 """Checks are the grades named so: 1 where an answer was found right, 0 where it was found wrong."""
@@ -166,6 +171,11 @@ class Candidate(Record):
             category=category,
             lineage=lineage,
         )
+
+    @property
+    def is_blanked(self) -> bool:
+        """Whether its text was removed since it is old (`[retention]`): the id is the hash of another text."""
+        return not self.output and self.id != triple_id(self.instruction, self.input, self.output)
 
 
 class Verdict(Record):
@@ -391,6 +401,8 @@ class Status(Record):
     adapter_in_service: str = ""
     serving: Serving = Serving()
     alarms: tuple[str, ...] = ()
+    disk: dict[str, int] = {}
+    """Bytes in the workspace by kind: database, snapshots, checkpoints, adapters, reports, logs, cache, backups."""
     diversity: Diversity | None = None
     """Of the latest rows; None while there are too few."""
     reactions: tuple[Reaction, ...] = ()

@@ -27,6 +27,7 @@ def check(pool: Pool, snapshots: Path | None = None) -> list[str]:
         problems = [f"the database is damaged: {problem}" for problem in _damage(connection)]
         if not problems:
             problems = [*_dangling(connection), *_miscounted(connection), *_undecided(connection), *_runs(connection)]
+            problems += _without_text(connection)
     return problems + (_changed_snapshots(snapshots) if snapshots is not None else [])
 
 
@@ -159,9 +160,18 @@ def _runs(connection: Connection) -> list[str]:
     return [] if rounds == list(range(len(rounds))) else [f"the training rounds have gaps: {rounds}"]
 
 
+def _without_text(connection: Connection) -> list[str]:
+    """Find accepted rows whose text is gone, which retention never does."""
+    table = schema.candidates.c
+    rows = select(table.id).where(
+        table.is_accepted == 1, table.instruction == "", table.input == "", table.output == ""
+    )
+    return [f"candidate {identity} is accepted and has no text" for identity in connection.execute(rows).scalars()]
+
+
 def _changed_snapshots(folder: Path) -> list[str]:
     problems = []
-    for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+    for manifest in sorted(folder.glob(f"[!.]*/{MANIFEST}")):
         try:
             snapshot = read_snapshot(manifest.parent)
         except (SeedbedError, OSError) as error:

@@ -27,7 +27,7 @@ from seedbed.core.records import (
     TrainingRun,
 )
 from seedbed.core.reports import EvalReport
-from seedbed.pool import keeping, reads, schema, writes
+from seedbed.pool import keeping, reads, retention, schema, writes
 from seedbed.pool.database import FILE_NAME, reading_engine, writing_engine
 from seedbed.pool.lock import hold_workspace
 from seedbed.pool.migrate import latest_version, migrate, require_not_newer, version_of
@@ -46,6 +46,7 @@ from seedbed.pool.records import (
     Usage,
     Wanted,
 )
+from seedbed.pool.retention import OldText, Text
 from seedbed.pool.rows import to_candidate, to_completion
 from seedbed.pool.transaction import Standing
 from seedbed.pool.translate import translated
@@ -313,6 +314,22 @@ class Pool:
     def listed(self, count: int, before: int | None = None, wanted: Wanted = EVERY) -> list[Listed]:
         """Return candidates of a kind, newest first; `before` is the number of the last one already seen."""
         return self._read(reads.listed, before, count, wanted)
+
+    # What is old
+
+    def old_texts(self, kind: Text, before: float) -> Iterator[list[OldText]]:
+        """Yield, in pages, the texts of a kind that are older than `before` (seconds since 1970)."""
+        after = 0
+        while page := self._read(retention.old_texts, kind, before, after):
+            yield page
+            after = page[-1].number
+
+    def blank(self, kind: Text, numbers: Sequence[int]) -> int:
+        """Remove texts for good, all or none; rows, verdicts, reasons, ids and counts stay. Returns how many.
+
+        A candidate that was accepted meanwhile keeps its text.
+        """
+        return self._write(retention.blank(kind, numbers))
 
     # Rounds of training
 

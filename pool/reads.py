@@ -236,7 +236,8 @@ def decided_page(connection: Connection, after: int, until: int) -> list[tuple[i
 def latest(connection: Connection, count: int) -> list[Decided]:
     """Return what the cascade decided last, oldest first: candidates, and proposals that it refused.
 
-    First decisions only: what is decided again says nothing of what the teacher writes now.
+    First decisions only: what is decided again says nothing of what the teacher writes now. What is so old that its
+    text was removed is left out.
     """
     table = schema.decisions.c
     is_told = (table.subject == Subject.CANDIDATE.value) | (table.is_accepted == 0)
@@ -249,7 +250,8 @@ def latest(connection: Connection, count: int) -> list[Decided]:
         subjects |= {row.id: to_proposal(row) for row in found}
         found = connection.execute(select(schema.candidates).where(schema.candidates.c.id.in_(ids)))
         subjects |= {row.id: to_candidate(row) for row in found}
-    return [Decided(subjects[row.subject_id], to_decision(row)) for row in rows if row.subject_id in subjects]
+    kept = {identity for identity, subject in subjects.items() if not subject.is_blanked}
+    return [Decided(subjects[row.subject_id], to_decision(row)) for row in rows if row.subject_id in kept]
 
 
 def newest_decided(connection: Connection, count: int) -> list[Decided]:

@@ -39,6 +39,11 @@ _UPDATE_STANDING = {
 _UPDATE_REQUEST = (
     update(schema.requests).where(schema.requests.c.id == bindparam("request_id")).values(state=bindparam("new_state"))
 )
+_UPDATE_TEXT = (
+    update(schema.candidates)
+    .where(schema.candidates.c.id == bindparam("candidate_id"))
+    .values({name: bindparam(f"new_{name}") for name in ("instruction", "input", "output")})
+)
 _upsert = insert(schema.counters)
 _ADD_TO_COUNTER = _upsert.on_conflict_do_update(
     index_elements=["kind", "key"], set_={"value": schema.counters.c.value + _upsert.excluded.value}
@@ -80,6 +85,7 @@ class Transaction:
         self._inserts: defaultdict[Table, list[Values]] = defaultdict(list)
         self._standing_updates: defaultdict[Subject, list[Values]] = defaultdict(list)
         self._request_updates: list[Values] = []
+        self._text_updates: list[Values] = []
         self._changes: Counter[tuple[str, str]] = Counter()
         self._totals: dict[tuple[str, str], int] = {}
         self._standings: dict[tuple[Subject, str], Standing | None] = {}
@@ -117,6 +123,11 @@ class Transaction:
                 }
             )
         self._standings[subject, identity] = standing
+
+    def set_text(self, row: Values) -> None:
+        """Write a known candidate's text again."""
+        texts = {f"new_{name}": row[name] for name in ("instruction", "input", "output")}
+        self._text_updates.append({"candidate_id": row["id"], **texts})
 
     def request(self, request_id: str) -> AskedFor | None:
         """Return how far a request is, None for one that was never stored."""
@@ -163,6 +174,8 @@ class Transaction:
                 self._connection.execute(table.insert(), rows)
         for subject, updates in self._standing_updates.items():
             self._connection.execute(_UPDATE_STANDING[subject], updates)
+        if self._text_updates:
+            self._connection.execute(_UPDATE_TEXT, self._text_updates)
         if self._request_updates:
             self._connection.execute(_UPDATE_REQUEST, self._request_updates)
         if changes := [
@@ -170,6 +183,7 @@ class Transaction:
         ]:
             self._connection.execute(_ADD_TO_COUNTER, changes)
         self._standing_updates.clear()
+        self._text_updates.clear()
         self._request_updates.clear()
         self._changes.clear()
         self._totals.clear()

@@ -148,6 +148,8 @@ def _subject_row(item: Decided) -> Values:
         raise PoolError(f"the decision on {item.decision.subject_id} came with {item.subject.id}")
     if item.decision.subject is Subject.PROPOSAL:
         return proposal_row(item.subject)  # type: ignore[arg-type]
+    if item.decision.accepted and item.subject.is_blanked:
+        raise PoolError(f"candidate {item.subject.id} has no text any more (retention removed it): it stays refused")
     return candidate_row(item.subject)  # type: ignore[arg-type]
 
 
@@ -171,6 +173,8 @@ def _decide(transaction: Transaction, item: Decided, row: Values, decision: Valu
     transaction.insert(schema.decisions, decision)
     transaction.set_standing(subject, identity, standing)
     if former is not None:
+        if subject is Subject.CANDIDATE and standing.is_accepted and not former.is_accepted:
+            transaction.set_text(row)  # retention may have removed it since the caller read it
         _count(transaction, subject, former, -1)
     _count(transaction, subject, standing, +1)
     return True

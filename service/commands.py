@@ -43,6 +43,7 @@ GROUPED: dict[str, tuple[str, tuple[tuple[str, Callable[..., None]], ...]]] = {
             ("check", file_commands.pool_check),
             ("backup", file_commands.pool_backup),
             ("restore", file_commands.pool_restore),
+            ("prune", ledger_commands.pool_prune),
         ),
     ),
 }

@@ -165,6 +165,8 @@ def describe(event: Event) -> str:
         "gpu.awaited": "round {round}: {reason}; tried again in {again_in_s:g} s",
         "adapter.rolled_back": "rolled {adapter} back: {reason}",
         "adapter.tainted": "adapter {adapter} is tainted: {rows} of its training rows overlap with references",
+        "pool.pruned": "removed what is old: {bytes_freed} bytes ([retention])",
+        "prune.failed": "what is old could not be removed: {error}",
         "alarm.raised": "ALARM: {alarm}",
         "alarm.cleared": "all clear: {alarm}",
         "webhook.failed": "an alarm could not be posted ({problem}); it was: {alarm}",

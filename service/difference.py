@@ -77,6 +77,8 @@ class Difference:
     kept: Kept = field(default_factory=Kept)
     proposals: ProposalsLeft = field(default_factory=lambda: ProposalsLeft(0, 0))
     """Those without an instance: no setting brings them rows, only asking the model does."""
+    blanked: int = 0
+    """Refused rows that were not replayed, since their text was removed."""
     filters: dict[str, FilterCount] = field(default_factory=dict)
     """In the order of checking."""
 
@@ -116,6 +118,7 @@ class Difference:
             },
             "kept_by_a_person": asdict(self.kept),
             "proposals_without_instance": asdict(self.proposals),
+            "without_text": self.blanked,
             "filters": {name: asdict(count) for name, count in self.filters.items()},
         }
 
@@ -134,6 +137,10 @@ def print_difference(difference: Difference, console: Console) -> None:
         console.print(
             f"a person's decisions stay: {kept.accepted} accepted, {kept.refused} refused "
             f"({kept.overruling} against the filters)"
+        )
+    if difference.blanked:
+        console.print(
+            f"{difference.blanked} refused rows stay refused: their text was removed ([retention] refused_text_days)"
         )
     if left.accepted or left.refused:
         console.print(

@@ -34,13 +34,15 @@ def decide_row(
     """Return the work of deciding one row, for `on_indexes`.
 
     Raises:
-        InputError: (the work) There is no such candidate.
+        InputError: (the work) There is no such candidate, or it is to be accepted and its text was removed.
     """
 
     def work(cascade: Cascade | None) -> Decision:
         candidate = pool.candidate(identity)
         if candidate is None:
             raise InputError(f"there is no row {identity}")
+        if accepted and candidate.is_blanked:
+            raise InputError(f"row {identity} has no text any more ([retention] refused_text_days): it stays refused")
         reason = () if accepted else (Verdict(filter="person", accepted=False, reason="refused_by_hand"),)
         (decision,) = _store(pool, cascade, [candidate], reason, accepted=accepted, note=note, now=now)
         return decision

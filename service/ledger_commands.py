@@ -1,4 +1,4 @@
-"""Commands that decide again what was decided: refilter, references add, references rescan."""
+"""Commands on what was decided: refilter, references add and rescan, pool prune, judge agreement."""
 
 from __future__ import annotations
 
@@ -58,6 +58,37 @@ def references_rescan(as_json: Json = False) -> None:
     from seedbed.service.rescan import whole_filter
 
     _rescan(lambda context: (whole_filter(context), []), as_json)
+
+
+def pool_prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Remove what is old.
+
+    Refused text, raw completions, prompts, checkpoints and snapshots past what [retention] says. A service does so by
+    itself, daily at most; what is accepted or in service stays.
+    """
+    from seedbed.service.context import reading
+    from seedbed.service.prune import print_pruned, prune, prune_record
+    from seedbed.service.stopping import Stop
+    from seedbed.service.workspace import open_workspace
+
+    if dry_run:
+        with reading(open_workspace(Here.workspace)) as context:
+            done = prune(context, is_dry=True, stop=Stop())
+    else:
+        done = work(_prune_job, as_json)["pruned"]
+    emit(as_json, prune_record(done), print_pruned(done))
+    finish(was_stopped=done.was_stopped, is_complete=not done.was_stopped)
+
+
+async def _prune_job(context: Context, stop: Stop, _: Live) -> dict[str, Any]:
+    import anyio.to_thread
+
+    from seedbed.service.prune import prune_now
+
+    return {"pruned": await anyio.to_thread.run_sync(prune_now, context, stop)}
 
 
 def _rescan(prepare: Any, as_json: bool) -> None:

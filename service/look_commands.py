@@ -51,6 +51,7 @@ def status(as_json: Json = False) -> None:
     From the running service where there is one, else from what is stored.
     """
     from seedbed.service.asking import current_status
+    from seedbed.service.disk import in_bytes
     from seedbed.service.in_service import sentence_of
     from seedbed.service.workspace import open_workspace
 
@@ -68,6 +69,9 @@ def status(as_json: Json = False) -> None:
         typer.echo(f"check {name}: {one.wrong} of {one.rows} answers wrong ({one.share_wrong:.0%})")
     said = f"; {sentence_of(found.serving)}" if found.adapter_in_service else ""
     typer.echo(f"adapter in service: {found.adapter_in_service or 'none'}{said}")
+    if used := {kind: size for kind, size in found.disk.items() if size}:
+        each = ", ".join(f"{kind} {in_bytes(size)}" for kind, size in used.items())
+        typer.echo(f"disk: {in_bytes(sum(used.values()))} ({each})")
     if found.diversity is not None:
         typer.echo(_diversity_of(found.diversity))
     for reaction in found.reactions:

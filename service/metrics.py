@@ -74,6 +74,8 @@ class _StatusCollector(Collector):
         yield _gauge("phase", "1 for the phase the service is in", phases, "phase")
         categories = {(name,): rows for name, rows in now.categories.items()}
         yield _gauge("category_rows", "Accepted rows by category", categories, "category")
+        disk = {(kind,): size for kind, size in now.disk.items()}
+        yield _gauge("disk_bytes", "Bytes in the workspace by kind", disk, "kind")
         if now.diversity is not None:
             for name, text in DIVERSITY_GAUGES.items():
                 yield _gauge(f"diversity_{name}", f"{text}, of the latest rows", getattr(now.diversity, name))

@@ -75,7 +75,7 @@ def refilter(
             changed = replay.decide(batch)
             if spill is not None:
                 spill.add(changed)
-            tell("refiltering", replay.difference.rows, total)
+            tell("refiltering", replay.difference.rows + replay.difference.blanked, total)
         replay.difference.proposals = pool.proposals_left()
         show(replay.difference)
         done = Refiltered(replay.difference)
@@ -113,7 +113,8 @@ class Replay:
         self.difference = Difference()
 
     def decide(self, batch: Sequence[Decided]) -> list[Decision]:
-        """Decide the next rows; return the decisions that change."""
+        """Decide the next rows; return the decisions that change. Those without their text stay as they are."""
+        batch = self._with_text(batch)
         settled = {one.decision.subject_id: one.decision.accepted for one in batch if _is_by_person(one)}
         found = self._cascade.decide([_candidate(one) for one in batch], settled)
         self._cascade.confirm()
@@ -121,6 +122,13 @@ class Replay:
         for name, tally in self._cascade.tallies.items():
             self.difference.filters[name] = FilterCount(tally.checked, tally.refused, tally.seconds)
         return [decision for decision in changed if decision is not None]
+
+    def _with_text(self, batch: Sequence[Decided]) -> list[Decided]:
+        """Return the rows that can be decided; the others are refused and were blanked."""
+        kept = [one for one in batch if not _candidate(one).is_blanked]
+        self._out.update(one.subject.id for one in batch if _candidate(one).is_blanked)
+        self.difference.blanked += len(batch) - len(kept)
+        return kept
 
     def _decided_anew(self, one: Decided, verdicts: tuple[Verdict, ...]) -> Decision | None:
         """Count a row; return its new decision, None where the former one stands."""

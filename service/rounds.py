@@ -36,6 +36,7 @@ from seedbed.service.leaks import LeakCheck
 from seedbed.service.lease import check_lease
 from seedbed.service.live import Live, evaluation_gauge, training_gauge
 from seedbed.service.promotion import apply_decision
+from seedbed.service.prune import prune_daily
 from seedbed.service.shares import follow_scores
 from seedbed.service.stopping import Stop
 from seedbed.service.training import adapter_folder, train
@@ -105,6 +106,7 @@ class Rounds:
         self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
         follow_scores(self._context, report)
         apply_decision(self._context, adapter, report)
+        await anyio.to_thread.run_sync(prune_daily, self._context, self._stop, self._now)
         async with self._keeper.alone:
             await self._keeper.look()
         return True

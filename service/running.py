@@ -16,6 +16,7 @@ from seedbed.service.api_changes import Desk
 from seedbed.service.console import Console
 from seedbed.service.context import Context, writing
 from seedbed.service.control import Control
+from seedbed.service.disk import DiskWatch
 from seedbed.service.diversity import report_diversity
 from seedbed.service.feed import Feed
 from seedbed.service.guarding import Gate
@@ -77,6 +78,8 @@ async def _with_surroundings(context: Context, console: Console, job: Job[T], se
 async def _serve(
     stack: AsyncExitStack, context: Context, console: Console, live: Live, control: Control, serve: Serve
 ) -> None:
+    disk = DiskWatch(context.workspace)
+
     def status() -> Status:
         return read_status(
             context.workspace,
@@ -86,6 +89,7 @@ async def _serve(
             alarms=live.alarms.standing,
             diversity=live.diversity,
             reactions=live.reactions,
+            disk=disk.bytes_by_kind(),
         )
 
     settings, own = context.workspace.config.service, context.secrets.service_token

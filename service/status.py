@@ -17,6 +17,7 @@ from seedbed.core.records import (
 )
 from seedbed.pool.pool import Pool
 from seedbed.service.cost import cost_of, costs_by_category, costs_by_recipe
+from seedbed.service.disk import disk_use
 from seedbed.service.diversity import written_lately
 from seedbed.service.in_service import read_in_service, sentence_of
 from seedbed.service.promotion import in_service
@@ -32,11 +33,12 @@ def read_status(
     alarms: Sequence[str] = (),
     diversity: Diversity | None = None,
     reactions: Sequence[Reaction] = (),
+    disk: Mapping[str, int] | None = None,
 ) -> Status:
     """Gather the status.
 
     `phase`, `endpoints`, `alarms` and `reactions` are known to a running process only; without them it is stopped, and
-    the alarms are those that follow from what is stored. `diversity` is measured where the process has not.
+    the alarms are those that follow from what is stored. `diversity` and `disk` are measured where the process has not.
     """
     counts, spent = pool.counts(), pool.spent()
     adapters, runs = pool.adapters(), pool.runs()
@@ -72,6 +74,7 @@ def read_status(
         adapter_in_service=current.id if current else "",
         serving=serving,
         alarms=(*alarms, *_failed(runs), *_tainted(adapters, current), *(_refused(serving) if phase is None else ())),
+        disk=dict(disk_use(workspace) if disk is None else disk),
         diversity=diversity or written_lately(pool, workspace.config.diversity),
         reactions=tuple(reactions),
         endpoints={name: dict(state) for name, state in endpoints.items()},

@@ -140,7 +140,7 @@ def print_difference(difference: Difference, console: Console) -> None:
         )
     if difference.blanked:
         console.print(
-            f"{difference.blanked} refused rows stay refused: their text was removed ([retention] refused_text_days)"
+            f"{difference.blanked} refused rows stay refused: their text was removed (retention.refused_text_days)"
         )
     if left.accepted or left.refused:
         console.print(

@@ -86,7 +86,7 @@ def print_explained(explained: dict[str, Any]) -> None:
         panels.append(_panel(neighbour, subject, f"its neighbour: {neighbour['id']}"))
     console.print(Columns(panels, equal=True, expand=True))
     if not any(subject.get(field) for field in FIELDS):
-        console.print("its text was removed since it is old ([retention] refused_text_days)", markup=False)
+        console.print("its text was removed since it is old (retention.refused_text_days)", markup=False)
     for decision in explained["decisions"]:
         console.print(_verdicts(decision))
     lineage = subject["lineage"]

@@ -42,7 +42,7 @@ def decide_row(
         if candidate is None:
             raise InputError(f"there is no row {identity}")
         if accepted and candidate.is_blanked:
-            raise InputError(f"row {identity} has no text any more ([retention] refused_text_days): it stays refused")
+            raise InputError(f"row {identity} has no text any more (retention.refused_text_days): it stays refused")
         reason = () if accepted else (Verdict(filter="person", accepted=False, reason="refused_by_hand"),)
         (decision,) = _store(pool, cascade, [candidate], reason, accepted=accepted, note=note, now=now)
         return decision

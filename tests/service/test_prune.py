@@ -5,10 +5,9 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
@@ -28,6 +27,7 @@ from seedbed.core.records import (
     Verdict,
 )
 from seedbed.core.retention import RetentionConfig
+from seedbed.filters.cascade import Cascade, build_cascade
 from seedbed.pool.check import check
 from seedbed.pool.records import Decided
 from seedbed.pool.snapshot import freeze
@@ -187,24 +187,15 @@ def test_the_service_prunes_once_a_day(context: Context) -> None:
 def test_a_refilter_skips_rows_without_text_and_says_how_many(context: Context) -> None:
     context.pool.commit([row("old"), row("Name three towns by the sea.", accepted=True)])
     pruned(context)
-    done = refilter(
-        context, is_dry=False, show=lambda _: None, tell=lambda *_: None, stop=Stop(), build=lambda _: Accepting()
-    )
-    assert (done.difference.blanked, done.difference.rows) == (1, 1)
+    done = refilter(context, is_dry=False, show=lambda _: None, tell=lambda *_: None, stop=Stop(), build=well_formed)
+    assert (done.difference.blanked, done.difference.rows, done.difference.changed_rows) == (1, 1, 0)
     assert done.difference.to_record()["without_text"] == 1
     assert context.pool.accepted_count() == 1
 
 
-class Accepting:
-    """A cascade that lets everything in, so that a blanked row would be accepted if it were asked."""
-
-    tallies: Mapping[str, object] = MappingProxyType({})
-
-    def decide(self, rows: list[Candidate], settled: object) -> list[tuple[Verdict, ...]]:
-        return [(Verdict(filter="none", accepted=True),) for _ in rows]
-
-    def confirm(self) -> None:
-        pass
+def well_formed(workspace: Workspace) -> Cascade:
+    """Build a cascade that would refuse a row without text for another reason than the one it was refused for."""
+    return build_cascade(workspace.config.filters, only=("wellformed",))
 
 
 def test_a_person_cannot_accept_a_row_without_text(context: Context) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from seedbed.core.records import Candidate, Decision, Record, Request, TrainingRun
 from seedbed.pool.records import Attempt
@@ -12,6 +12,16 @@ from seedbed.service.looking import LossPoint, SideBySide
 
 Kind = Literal["seed", "prompt", "model"]
 """What rows can be quarantined by: a seed or row, a prompt's hash, a model."""
+
+
+def _no_text(value: Any) -> Any:
+    """Refuse a text or a truth value where a number is asked for, as JSON Schema does."""
+    if isinstance(value, str | bool):
+        raise ValueError("it must be a number")  # noqa: TRY004 - pydantic reports no TypeError
+    return value
+
+
+NUMBER = BeforeValidator(_no_text)
 
 
 class Problem(Record):
@@ -120,26 +130,26 @@ class Noted(Record):
 class TargetWanted(Record):
     """A target; null goes on for ever."""
 
-    target: int | None = Field(ge=1, le=10**9)
+    target: Annotated[int, Field(ge=1, le=10**9), NUMBER] | None
 
 
 class ConcurrencyWanted(Record):
     """Recipes at once; null goes by the config."""
 
-    concurrency: int | None = Field(ge=1, le=100_000)
+    concurrency: Annotated[int, Field(ge=1, le=100_000), NUMBER] | None
 
 
 class BudgetWanted(Record):
     """What may be spent, 0 for no limit; null goes by the config."""
 
-    max_tokens: int | None = Field(ge=0, le=10**15)
-    max_cost: float | None = Field(ge=0, le=1e12, allow_inf_nan=False)
+    max_tokens: Annotated[int, Field(ge=0, le=10**15), NUMBER] | None
+    max_cost: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), NUMBER] | None
 
 
 class SharesWanted(Record):
     """Target shares of categories; any sum."""
 
-    shares: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1, max_length=500)
+    shares: dict[str, Annotated[float, Field(ge=0, le=1), NUMBER]] = Field(min_length=1, max_length=500)
     note: str = Field(default="by hand", max_length=2000)
 
 
@@ -149,7 +159,7 @@ class QuarantineWanted(Record):
     ancestor: Kind
     name: str = Field(min_length=1, max_length=200)
     note: str = Field(default="by hand", max_length=2000)
-    dry_run: bool = True
+    dry_run: bool = Field(default=True, strict=True)
 
 
 class Quarantined(Record):

@@ -70,6 +70,10 @@ class EndpointConfig(Section):
     """0: no limit of ours."""
     tokens_per_minute: Annotated[int, Field(ge=0)] = 0
     """Prompt and completion together. 0: no limit of ours."""
+    licence: str = ""
+    """Of the model, as data set cards name it: "apache-2.0". Known where Seedbed knows the weights."""
+    terms: str = ""
+    """What its provider says of texts that it writes, in a line or as a link; for data set cards."""
     price_per_million_prompt_tokens: Annotated[float, Field(ge=0)] = 0.0
     """In the currency of `[budget]`."""
     price_per_million_completion_tokens: Annotated[float, Field(ge=0)] = 0.0

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,28 @@ def replacing_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
         scratch.replace(path)
     except BaseException:
         scratch.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block ends without an exception, and is removed otherwise.
+
+    Raises:
+        InputError: `path` exists.
+    """
+    if path.exists():
+        raise InputError(f"{path} exists; name a new folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        sync_folder(scratch)
+        scratch.rename(path)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
         raise
     sync_folder(path.parent)
 

@@ -242,6 +242,10 @@ class Pool:
         """Yield the accepted candidates in order of arrival, without those that come in meanwhile."""
         return map(to_candidate, self._pages(schema.candidates, schema.candidates.c.is_accepted == 1))
 
+    def accepted_of(self, candidate_ids: Collection[str]) -> dict[str, Candidate]:
+        """Return which of these candidates stand accepted, by id."""
+        return self._read(reads.accepted_of, candidate_ids)
+
     def candidates(self) -> Iterator[Candidate]:
         """Yield all candidates, accepted or refused, in order of arrival."""
         return map(to_candidate, self._pages(schema.candidates))

@@ -140,6 +140,15 @@ def candidate(connection: Connection, identity: str) -> Candidate | None:
     return to_candidate(row) if row else None
 
 
+def accepted_of(connection: Connection, ids: Collection[str]) -> dict[str, Candidate]:
+    """Return which of these candidates stand accepted, by id."""
+    table, wanted, found = schema.candidates, list(ids), dict[str, Candidate]()
+    for start in range(0, len(wanted), 500):
+        query = select(table).where(table.c.id.in_(wanted[start : start + 500]), table.c.is_accepted == 1)
+        found |= {row.id: to_candidate(row) for row in connection.execute(query)}
+    return found
+
+
 def proposal(connection: Connection, identity: str) -> Proposal | None:
     """Return a proposal, None for an unknown id."""
     row = _by_id(connection, schema.proposals, identity)

@@ -1,30 +1,47 @@
-"""Accepted rows in the forms that trainers read: Alpaca, ShareGPT, messages, Parquet."""
+"""Accepted rows in the forms that trainers read: Alpaca, ShareGPT, messages, Parquet, CSV, a data set folder."""
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
 
 from seedbed.core.errors import InputError
-from seedbed.core.files import replacing
+from seedbed.core.files import new_folder, replacing, sync_folder, write_atomic
 from seedbed.core.records import Candidate
 from seedbed.prompts.training_text import chat_turns
 
+T = TypeVar("T")
+
 PARQUET_ROWS = 10_000
+PARQUET_COLUMNS = ("id", "task_id", "category", "instruction", "input", "output", "recipe", "model")
+TRAIN, VALIDATION = "train", "validation"
 
 
 class Format(StrEnum):
     """A form of export."""
 
     ALPACA = "alpaca"
+    """One JSON array."""
+    ALPACA_LINES = "alpaca-jsonl"
+    """The same rows as JSON lines."""
     SHAREGPT = "sharegpt"
+    """One JSON array."""
+    SHAREGPT_LINES = "sharegpt-jsonl"
     MESSAGES = "messages"
+    """JSON lines, as OpenAI and TRL have them."""
     PARQUET = "parquet"
+    CSV = "csv"
+    """For spreadsheets; a cell that one would run as a formula begins with an apostrophe."""
+    HF = "hf"
+    """A folder: a card and Parquet files for training and validation."""
+
+
+ARRAYS = frozenset({Format.ALPACA, Format.SHAREGPT})
 
 
 def export(rows: Iterable[Candidate], form: Format, path: Path) -> int:
-    """Write rows to `path`, whole or not at all; returns how many. The three JSON forms are JSON lines.
+    """Write rows to the file `path`, whole or not at all; returns how many.
 
     Raises:
         InputError: `path` exists.
@@ -32,15 +49,39 @@ def export(rows: Iterable[Candidate], form: Format, path: Path) -> int:
     if path.exists():
         raise InputError(f"{path} exists; name a new file")
     with replacing(path) as stream:
-        if form is Format.PARQUET:
-            return _write_parquet(rows, stream)
-        import orjson
+        return write_rows(rows, form, stream)
 
-        count = 0
-        for row in rows:
-            stream.write(orjson.dumps(SHAPES[form](row)) + b"\n")
-            count += 1
-    return count
+
+def write_rows(rows: Iterable[Candidate], form: Format, stream: IO[bytes]) -> int:
+    """Write rows to a stream as they come; returns how many. For every format that is one file."""
+    if form is Format.PARQUET:
+        return _write_parquet(rows, stream)
+    if form is Format.CSV:
+        return _write_csv(rows, stream)
+    return _write_json(rows, SHAPES[form], stream, is_array=form in ARRAYS)
+
+
+def export_folder(splits: dict[str, Iterable[Candidate]], path: Path, card: Callable[[dict[str, int]], str]) -> int:
+    """Write a data set folder, whole or not at all: `data/SPLIT.parquet` and, last, `README.md`.
+
+    Args:
+        splits: The rows of each split, read once.
+        path: The new folder.
+        card: Makes the text of the card from the rows of each split.
+
+    Raises:
+        InputError: `path` exists.
+    """
+    counts: dict[str, int] = {}
+    with new_folder(path) as folder:
+        for name, rows in splits.items():
+            with replacing(folder / "data" / f"{name}.parquet") as stream:
+                counts[name] = _write_parquet(rows, stream)
+            if not counts[name]:
+                (folder / "data" / f"{name}.parquet").unlink()
+        sync_folder(folder / "data")
+        write_atomic(folder / "README.md", card({name: count for name, count in counts.items() if count}))
+    return sum(counts.values())
 
 
 def _alpaca(row: Candidate) -> dict[str, Any]:
@@ -59,45 +100,66 @@ def _sharegpt(row: Candidate) -> dict[str, Any]:
 
 SHAPES: dict[Format, Callable[[Candidate], dict[str, Any]]] = {
     Format.ALPACA: _alpaca,
+    Format.ALPACA_LINES: _alpaca,
     Format.SHAREGPT: _sharegpt,
+    Format.SHAREGPT_LINES: _sharegpt,
     Format.MESSAGES: _messages,
 }
 
 
-def _write_parquet(rows: Iterable[Candidate], stream: Any) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _write_json(
+    rows: Iterable[Candidate], shape: Callable[[Candidate], dict[str, Any]], stream: IO[bytes], *, is_array: bool
+) -> int:
+    import orjson
 
-    names = ("id", "task_id", "category", "instruction", "input", "output", "recipe", "model")
-    schema = pa.schema([(name, pa.string()) for name in names])
     count = 0
-    with pq.ParquetWriter(stream, schema) as writer:
-        for page in _pages(rows):
-            records = [
-                dict(
-                    zip(
-                        names,
-                        (
-                            row.id,
-                            row.task_id,
-                            row.category or row.requested_category,
-                            row.instruction,
-                            row.input,
-                            row.output,
-                            row.lineage.recipe,
-                            row.lineage.model,
-                        ),
-                        strict=True,
-                    )
-                )
-                for row in page
-            ]
-            writer.write_table(pa.Table.from_pylist(records, schema))
-            count += len(records)
+    for row in rows:
+        if is_array:
+            stream.write(b",\n" if count else b"[\n")
+        stream.write(orjson.dumps(shape(row)) + (b"" if is_array else b"\n"))
+        count += 1
+    if is_array:
+        stream.write(b"\n]\n" if count else b"[]\n")
     return count
 
 
-def _pages(rows: Iterable[Candidate]) -> Iterator[list[Candidate]]:
-    iterator = iter(rows)
-    while page := list(islice(iterator, PARQUET_ROWS)):
+def _write_csv(rows: Iterable[Candidate], stream: IO[bytes]) -> int:
+    from seedbed.service.api_export import csv_lines
+
+    count = 0
+
+    def counted() -> Iterator[Candidate]:
+        nonlocal count
+        for row in rows:
+            count += 1
+            yield row
+
+    stream.writelines(text.encode() for text in csv_lines(counted()))
+    return count
+
+
+def _write_parquet(rows: Iterable[Candidate], stream: IO[bytes]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, pa.string()) for name in PARQUET_COLUMNS])
+    count = 0
+    with pq.ParquetWriter(stream, schema) as writer:
+        for page in pages(rows, PARQUET_ROWS):
+            cells = [_cells(row) for row in page]
+            columns = dict(zip(PARQUET_COLUMNS, zip(*cells, strict=True), strict=True))
+            writer.write_table(pa.Table.from_pydict(columns, schema))
+            count += len(cells)
+    return count
+
+
+def _cells(row: Candidate) -> tuple[str, ...]:
+    category, lineage = row.category or row.requested_category, row.lineage
+    return (row.id, row.task_id, category, row.instruction, row.input, row.output, lineage.recipe, lineage.model)
+
+
+def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield items in lists of `size`, the last one shorter."""
+    iterator = iter(items)
+    while page := list(islice(iterator, size)):
         yield page

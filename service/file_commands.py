@@ -69,27 +69,43 @@ def contamination_selftest(
 
 
 def export_rows(
-    out: Annotated[Path, typer.Argument(help="A new file.")],
+    out: Annotated[Path, typer.Argument(help="A new file, or a new folder for hf; - writes to standard output.")],
     form: Annotated[
-        str, typer.Option("--format", help="alpaca, sharegpt, messages (JSON lines) or parquet.")
+        str,
+        typer.Option("--format", help="alpaca, alpaca-jsonl, sharegpt, sharegpt-jsonl, messages, parquet, csv or hf."),
     ] = "alpaca",
+    snapshot: Annotated[
+        str, typer.Option(help="A snapshot's id or its beginning, or latest; the pool by default, for hf the latest.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="train or validation, of a snapshot; both by default.")] = "",
+    readers: Annotated[
+        list[str] | None,
+        typer.Option("--for", help="llamafactory or axolotl: write beside it what they need to read it; repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the accepted rows to a file.
+    """Write the accepted rows.
 
-    In a form that trainers read.
+    In a form that trainers read, from the pool or from a snapshot.
     """
-    from seedbed.core.errors import ConfigError
     from seedbed.pool.pool import Pool
-    from seedbed.service.export import Format, export
+    from seedbed.service.export_command import run_export, wanted_export
     from seedbed.service.workspace import open_workspace
 
-    if form not in set(Format):
-        raise ConfigError(f'there is no format "{form}"; known: {", ".join(Format)}')
+    wanted = wanted_export(out, form, snapshot, split, names(",".join(readers or [])))
     workspace = open_workspace(Here.workspace)
     with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
-        count = export(pool.accepted(), Format(form), out)
-    emit(as_json, {"rows": count, "file": str(out)}, f"{count} rows in {out}")
+        exported = run_export(workspace, pool, wanted)
+    left = f"; {exported.refused_since} refused since the freeze were left out" if exported.refused_since else ""
+    if wanted.is_stream:
+        typer.echo(f"{exported.rows} rows{left}", err=True)
+        return
+    value = {
+        "rows": exported.rows,
+        "refused_since": exported.refused_since,
+        "files": [str(one) for one in exported.files],
+    }
+    emit(as_json, {**value, "file": str(out)}, f"{exported.rows} rows in {', '.join(value['files'])}{left}")
 
 
 def convert(

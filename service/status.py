@@ -16,6 +16,7 @@ from seedbed.core.records import (
     TrainingRun,
 )
 from seedbed.pool.pool import Pool
+from seedbed.pool.records import PoolCounts
 from seedbed.service.cost import cost_of, costs_by_category, costs_by_recipe
 from seedbed.service.disk import disk_use
 from seedbed.service.diversity import written_lately
@@ -63,14 +64,7 @@ def read_status(
             "categories": costs_by_category(workspace.config, spent, counts),
             "recipes": costs_by_recipe(workspace.config, spent, counts),
         },
-        checks={
-            name.removeprefix(CHECK_PREFIX): Checked(
-                rows=rows,
-                wrong=(wrong := counts.checked_wrong.get(name, 0)),
-                share_wrong=wrong / rows,
-            )
-            for name, rows in counts.checked.items()
-        },
+        checks=checks_of(counts),
         adapter_in_service=current.id if current else "",
         serving=serving,
         alarms=(*alarms, *_failed(runs), *_tainted(adapters, current), *(_refused(serving) if phase is None else ())),
@@ -79,6 +73,18 @@ def read_status(
         reactions=tuple(reactions),
         endpoints={name: dict(state) for name, state in endpoints.items()},
     )
+
+
+def checks_of(counts: PoolCounts) -> dict[str, Checked]:
+    """Return what each check found among the rows that it could tell of."""
+    return {
+        name.removeprefix(CHECK_PREFIX): Checked(
+            rows=rows,
+            wrong=(wrong := counts.checked_wrong.get(name, 0)),
+            share_wrong=wrong / rows,
+        )
+        for name, rows in counts.checked.items()
+    }
 
 
 def _failed(runs: Sequence[TrainingRun]) -> list[str]:

@@ -100,12 +100,9 @@ def export_rows(
     if wanted.is_stream:
         typer.echo(f"{exported.rows} rows{left}", err=True)
         return
-    value = {
-        "rows": exported.rows,
-        "refused_since": exported.refused_since,
-        "files": [str(one) for one in exported.files],
-    }
-    emit(as_json, {**value, "file": str(out)}, f"{exported.rows} rows in {', '.join(value['files'])}{left}")
+    files = [str(one) for one in exported.files]
+    value = {"rows": exported.rows, "refused_since": exported.refused_since, "file": str(out), "files": files}
+    emit(as_json, value, f"{exported.rows} rows in {', '.join(files)}{left}")
 
 
 def convert(

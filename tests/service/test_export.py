@@ -84,7 +84,7 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", FILES)
 def test_rows_are_streamed(form: Format) -> None:
     """No more than a page of rows is held: the first bytes are out long before the last row is asked for."""
-    stream, out_at = io.BytesIO(), []
+    stream, out_at = io.BytesIO(), list[int]()
 
     def many() -> Iterator[Candidate]:
         for number in range(30_000):
@@ -155,9 +155,9 @@ def test_a_card_names_teacher_licence_seeds_and_figures(pond: Filled, tmp_path: 
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: tuple[str, str, str, str, tuple[str, ...]], said: str) -> None:
-    out, *rest = options
+    out, form, snapshot, split, readers = options
     with pytest.raises(ConfigError, match=said):
-        wanted_export(Path(out), *rest)
+        wanted_export(Path(out), form, snapshot, split, readers)
 
 
 def test_llama_factory_keeps_the_data_sets_it_had(tmp_path: Path) -> None:

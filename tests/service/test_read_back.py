@@ -100,7 +100,7 @@ def test_datasets_reads_a_data_set_folder_with_its_splits_and_card(pond: Filled,
 
 @pytest.mark.filterwarnings("ignore")  # of TRL and what it imports
 def test_trl_prepares_messages_so_that_they_decode_to_the_rows(tiny_model_folder: Path, tmp_path: Path) -> None:
-    from datasets import load_dataset
+    from datasets import Dataset, load_dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
@@ -113,7 +113,9 @@ def test_trl_prepares_messages_so_that_they_decode_to_the_rows(tiny_model_folder
         train_dataset=rows,
         processing_class=tokenizer,
     )
-    prepared = [tokenizer.decode(one["input_ids"]) for one in trainer.train_dataset]
+    ready = trainer.train_dataset
+    assert isinstance(ready, Dataset)
+    prepared = [str(tokenizer.decode(one["input_ids"])) for one in ready]
     assert [text.removesuffix("<|endoftext|>") for text in prepared] == [
         f"<|im_start|>user\n{asked(one)}<|im_end|>\n<|im_start|>assistant\n{one.output}<|im_end|>\n" for one in ROWS
     ]

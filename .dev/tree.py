@@ -30,7 +30,7 @@ def tree() -> str:
                 lines.append(f"  {path.name:<22}{first_line(path)}")
     lines += [
         f"{'tests/':<24}One folder a room, one file a module; functions are sentences.",
-        f"{'docker/':<24}Images for the service and the trainer.",
+        f"{'docker/':<24}Images, compose files, a systemd unit, Prometheus and Grafana.",
         f"{'docs/':<24}Decisions, proofs, benchmarks.",
         "```",
     ]

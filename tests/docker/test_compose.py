@@ -11,7 +11,7 @@ import pytest
 
 DOCKER = Path(__file__).parents[2] / "docker"
 COMPOSE = str(Path(sys.executable).parent / "docker-compose")
-PROFILES = ("--profile", "metrics", "--profile", "postgres")
+PROFILES = ("--profile", "metrics")
 
 
 def composed(*files: str) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def composed(*files: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def project() -> dict[str, Any]:
-    return composed("compose.yaml")
+    return composed("compose.yaml", "compose.postgres.yaml")
 
 
 def test_a_missing_folder_of_weights_is_told() -> None:

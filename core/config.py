@@ -337,6 +337,13 @@ class ServiceConfig(Section):
     """The NAME of the environment variable that holds a token of yours, 32 characters or more; empty: one a run."""
 
 
+class TelemetryConfig(Section):
+    """Traces of single requests, by OpenTelemetry (extra `tracing`, docs/operation.md); metrics need none of it."""
+
+    otlp_endpoint: Annotated[str, AfterValidator(_http_url)] = ""
+    """Collector that takes OTLP over HTTP: http://127.0.0.1:4318. Empty: OTEL_EXPORTER_OTLP_ENDPOINT's, or none."""
+
+
 def _names(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else (value,) if value else ()
 
@@ -367,6 +374,7 @@ class Config(Section):
     diversity: DiversityConfig = DiversityConfig()
     retention: RetentionConfig = RetentionConfig()
     service: ServiceConfig = ServiceConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Config":

@@ -19,6 +19,7 @@ from seedbed.generator.counters import Counters, Outcome
 from seedbed.generator.engine import Engine
 from seedbed.generator.judging import Judge
 from seedbed.generator.plan import Plan, SampleAccepted, ordered_id
+from seedbed.generator.recipes import RECIPES
 from seedbed.pool.pool import Pool
 from seedbed.service.adapted import with_adapter
 from seedbed.service.alarms import LOOK_EVERY_S, GenerationWatch
@@ -35,6 +36,7 @@ from seedbed.service.ledger import PoolLedger
 from seedbed.service.live import Live, generation_gauge
 from seedbed.service.shares import note_base, target_shares
 from seedbed.service.stopping import Stop
+from seedbed.service.tracing import Tracing, tracing
 from seedbed.service.workspace import Workspace
 
 
@@ -50,15 +52,21 @@ async def generate(context: Context, *, target: int, stop: Stop, live: Live) -> 
     pool.fire_due()
     if pool.accepted_count() >= target or stop.is_wanted:
         return None
+    async with tracing(context.workspace.config.telemetry) as traces:
+        return await _generate(context, target, stop, live, traces)
+
+
+async def _generate(context: Context, target: int, stop: Stop, live: Live, traces: Tracing | None) -> Outcome:
+    pool = context.pool
     live.phase = Phase.LOADING_FILTERS
     context.events.emit("filters.loading", accepted=pool.accepted_count())
     async with live.index_lock:
         cascade = await anyio.to_thread.run_sync(loaded_cascade, context.workspace, pool)
-        live.decider = decider = DecisionThread(cascade, pool)
+        live.decider = decider = DecisionThread(cascade, traces.store(pool) if traces else pool)
     live.phase = Phase.GENERATING
     try:
         async with opened_teacher(context, live) as fleet, opened_judge(context, fleet) as judge:
-            return await _run_engine(context, fleet, decider, target, stop, live, judge)
+            return await _run_engine(context, fleet, decider, target, stop, live, judge, traces)
     finally:
         live.fleet, live.gauge, live.decider = None, lambda: None, None
         await anyio.to_thread.run_sync(decider.close)
@@ -165,6 +173,7 @@ async def _run_engine(
     stop: Stop,
     live: Live,
     judge: Judge | None,
+    traces: Tracing | None,
 ) -> Outcome:
     wanted = live.control.intent.concurrency if live.control else None
     pool, settings = context.pool, with_concurrency(context.workspace, wanted)
@@ -172,7 +181,8 @@ async def _run_engine(
     plan = await plan_of(context, fleet)
     engine = Engine(
         plan=plan,
-        ask=fleet.ask,
+        ask=traces.ask(fleet.ask) if traces else fleet.ask,
+        recipes=traces.recipes(RECIPES) if traces else RECIPES,
         screen=decider.screen,
         decide=decider.decide,
         release=decider.release,

@@ -120,7 +120,7 @@ class Tracing:
         from opentelemetry.context import Context
         from opentelemetry.trace import set_span_in_context
 
-        about = {
+        about: dict[str, AttributeValue] = {
             "seedbed.recipe": assignment.recipe,
             "seedbed.category": assignment.requested_category,
             "seedbed.assignment": assignment.number,

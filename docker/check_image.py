@@ -1,6 +1,6 @@
 """Builds an image without a container engine, in a Debian root, and asks the service that runs inside.
 
-    sudo .venv/bin/python docker/check_image.py service
+    sudo .venv/bin/python docker/check_image.py service  # apt-get install buildah debootstrap bubblewrap
 
 `debootstrap` makes the root that stands in for the base image, `buildah` runs each step of the Dockerfile in it by
 chroot, as the user that the Dockerfile says, and `bwrap` starts what it built as compose does: read-only, as its user,

@@ -1,7 +1,8 @@
 """How the HTTP service answers: errors as problem+json, polled records with an ETag, and how OpenAPI tells of both."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -27,12 +28,41 @@ def problem(status: int, title: str, detail: str) -> JSONResponse:
 
 def tagged(request: Request, record: BaseModel | Sequence[BaseModel]) -> Response:
     """Answer with a record, or with 304 where the client has just this one."""
+    return _answer(request, _written(record))
+
+
+class Remembered:
+    """Answers like `tagged`, writing and hashing a record once for all who ask while its source is the same object."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[object, _Written] | None = None
+
+    def answer(self, request: Request, source: object, make: Callable[[], BaseModel]) -> Response:
+        """Answer with what `make` makes of `source`."""
+        kept = self._kept
+        if kept is None or kept[0] is not source:
+            self._kept = kept = (source, _written(make()))
+        return _answer(request, kept[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A record as it is sent."""
+
+    body: bytes
+    etag: str
+
+
+def _written(record: BaseModel | Sequence[BaseModel]) -> _Written:
     body = to_json(record)
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    return _Written(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def _answer(request: Request, written: _Written) -> Response:
     known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
-    if known & {etag, "*"}:
-        return Response(status_code=304, headers={"etag": etag})
-    return Response(body, media_type="application/json", headers={"etag": etag})
+    if known & {written.etag, "*"}:
+        return Response(status_code=304, headers={"etag": written.etag})
+    return Response(written.body, media_type="application/json", headers={"etag": written.etag})
 
 
 def answer_problems(app: FastAPI) -> None:

@@ -15,8 +15,9 @@ from seedbed.core.diversity import DiversityConfig
 from seedbed.core.errors import ConfigError
 from seedbed.core.files import write_json
 from seedbed.core.records import SeedTask, Status
+from seedbed.endpoints.fleet import beside
 from seedbed.pool.pool import Pool
-from seedbed.service.answering import TAGGED, answer_problems, describe_answers, tagged
+from seedbed.service.answering import TAGGED, Remembered, answer_problems, describe_answers, tagged
 from seedbed.service.api_changes import Desk, change_routes
 from seedbed.service.api_export import export_routes
 from seedbed.service.api_ledger import ledger_routes
@@ -80,10 +81,13 @@ def build_app(
         response.status_code = 200 if ready else 503
         return Health(status="ready" if ready else "not ready")
 
+    status_answers = Remembered()
+
     @app.get("/v1/status", response_model=Status, responses=TAGGED, tags=["status"])
     async def read_status(request: Request) -> Response:
         """Tell what is going on."""
-        return tagged(request, await anyio.to_thread.run_sync(status))
+        now = await anyio.to_thread.run_sync(status)
+        return status_answers.answer(request, now, lambda: now)
 
     measured = diversity or (lambda: report_diversity(pool, DiversityConfig()))
 
@@ -98,6 +102,7 @@ def build_app(
     app.include_router(metrics_routes(status))
     app.include_router(page_routes(gate))
     if desk is not None:
+        app.state.beside = desk.feed.follow
         for routes in (*change_routes(desk), *look_routes(desk)):
             app.include_router(routes)
     return app
@@ -128,7 +133,9 @@ async def serving(
         app, host=host, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=3, server_header=False
     )
     server = _Server(config)
-    async with anyio.create_task_group() as group:
+    async with anyio.create_task_group() as group, beside() as tasks:
+        if hasattr(app.state, "beside"):
+            tasks.start_soon(app.state.beside)
         group.start_soon(_serve, server, host, port)
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await anyio.sleep(0.02)

@@ -10,7 +10,7 @@ from seedbed.core.errors import SeedbedError
 from seedbed.core.files import read_json
 from seedbed.core.records import Adapter, Snapshot, TrainingRun
 from seedbed.core.snapshots import MANIFEST
-from seedbed.service.answering import TAGGED, tagged
+from seedbed.service.answering import TAGGED, Remembered, tagged
 from seedbed.service.api_changes import AdapterId, Desk, Round
 from seedbed.service.evaluating import report_folder
 from seedbed.service.exchanged import Answers, Curve, Over, Tail
@@ -33,10 +33,13 @@ def _service_routes(desk: Desk) -> APIRouter:
     workspace, pool = desk.context.workspace, desk.context.pool
     settings = Settings(workspace.config, workspace.folder / CONFIG, desk.given)
 
+    over_time = Remembered()
+
     @routes.get("/history", response_model=Over, responses=TAGGED)
     async def history(request: Request) -> Response:
         """Tell how it went since this service started."""
-        return tagged(request, Over(every_s=desk.history.every_s, samples=desk.history.samples))
+        samples = desk.history.samples
+        return over_time.answer(request, samples, lambda: Over(every_s=desk.history.every_s, samples=samples))
 
     @routes.get("/settings", response_model=SettingsShown, responses=TAGGED)
     def read_settings(request: Request) -> Response:

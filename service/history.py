@@ -36,19 +36,20 @@ class History:
     def __init__(self, every_s: float = EVERY_S, max_samples: int = MAX_SAMPLES) -> None:
         self._max_samples = max_samples
         self.every_s = every_s
-        self._samples: list[Sample] = []
+        self._samples: tuple[Sample, ...] = ()
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """Oldest first."""
-        return tuple(self._samples)
+        """Oldest first; the same object until another sample comes."""
+        return self._samples
 
     def add(self, sample: Sample) -> None:
         """Take in a sample that is newer than all others."""
-        self._samples.append(sample)
-        if len(self._samples) > self._max_samples:
-            self._samples = self._samples[::2]
+        samples = (*self._samples, sample)
+        if len(samples) > self._max_samples:
+            samples = samples[::2]
             self.every_s *= 2
+        self._samples = samples
 
     @asynccontextmanager
     async def following(self, status: Callable[[], Status], now: Callable[[], float]) -> AsyncIterator[None]:

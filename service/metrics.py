@@ -36,28 +36,42 @@ ENDPOINT_COUNTERS = {
 
 def metrics_routes(status: Callable[[], Status]) -> APIRouter:
     """Return `/metrics`; it asks for the token like every other route."""
-    routes, registry = APIRouter(), CollectorRegistry()
-    registry.register(_StatusCollector(status))
+    routes, written = APIRouter(), _Written()
 
     @routes.get("/metrics", tags=["status"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:
         """Tell the status as Prometheus reads it."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(written.of(status()), media_type=CONTENT_TYPE_LATEST)
 
     return routes
 
 
-class _StatusCollector(Collector):
-    """Makes metrics of a status, anew at each scrape."""
+class _Written:
+    """The text of the last status; who scrapes that very one again gets it again."""
 
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def __init__(self) -> None:
+        self._kept: tuple[Status, bytes] | None = None
+
+    def of(self, status: Status) -> bytes:
+        kept = self._kept
+        if kept is None or kept[0] is not status:
+            registry = CollectorRegistry()
+            registry.register(_StatusCollector(status))
+            self._kept = kept = (status, generate_latest(registry))
+        return kept[1]
+
+
+class _StatusCollector(Collector):
+    """Makes metrics of a status."""
+
+    def __init__(self, status: Status) -> None:
         self._status = status
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # so that registering asks for no status
+        return ()  # so that registering collects nothing
 
     def collect(self) -> Iterable[Metric]:
-        now = self._status()
+        now = self._status
         yield _gauge("accepted_rows", "Accepted rows in the pool", now.accepted)
         yield _gauge("target_rows", "Accepted rows that start the next training", now.target)
         yield _gauge("round", "The round that is being filled", now.round)

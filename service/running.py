@@ -22,6 +22,7 @@ from seedbed.service.feed import Feed
 from seedbed.service.guarding import Gate
 from seedbed.service.history import History
 from seedbed.service.live import Live
+from seedbed.service.recent import ForgetAfterChanges, Recent
 from seedbed.service.status import read_status
 from seedbed.service.stopping import Stop, stopping_on_signals
 from seedbed.service.workspace import Workspace
@@ -80,7 +81,7 @@ async def _serve(
 ) -> None:
     disk = DiskWatch(context.workspace)
 
-    def status() -> Status:
+    def status_now() -> Status:
         return read_status(
             context.workspace,
             context.pool,
@@ -91,6 +92,8 @@ async def _serve(
             reactions=live.reactions,
             disk=disk.bytes_by_kind(),
         )
+
+    status = Recent(status_now)
 
     settings, own = context.workspace.config.service, context.secrets.service_token
     token = own.get_secret_value() if own else new_token()
@@ -109,6 +112,7 @@ async def _serve(
         hosts=settings.allowed_hosts,
         diversity=lambda: report_diversity(context.pool, context.workspace.config.diversity, live.reactions),
     )
+    app.add_middleware(ForgetAfterChanges, forget=status.forget)
     is_guarded = bool(own and settings.allowed_hosts)
     where = serving(app, host=serve.host, port=serve.port, token=token, folder=folder, is_guarded=is_guarded)
     access = await stack.enter_async_context(where)

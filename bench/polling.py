@@ -227,7 +227,7 @@ def cpu_of_polling(access: dict[str, str], client: "subprocess.Popen[str]", proc
     client.stdin.flush()
     polled = json.loads(client.stdout.readline())
     cpu += cpu_s(process)
-    return cpu / polled["polls"] * 1e6
+    return cpu / int(polled["polls"]) * 1e6
 
 
 def cpu_s(process: int) -> float:

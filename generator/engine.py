@@ -104,6 +104,7 @@ class Engine:
         self._settings, self._events, self._recipes, self._now = settings, events or Events(), recipes, now
         self.counters = Counters()
         self._running: set[_Job] = set()
+        self._changed = anyio.Event()
         self._fruitless = 0
         self._ended: Ended | None = None
         self._ended_because = ""

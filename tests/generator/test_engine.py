@@ -52,6 +52,15 @@ async def test_nothing_is_asked_when_nothing_is_wanted() -> None:
     assert bench.told == []
 
 
+async def test_a_stop_that_comes_before_the_run_ends_it_before_anything_is_asked() -> None:
+    bench = three_new_triples()
+    engine = bench.engine()
+    engine.stop()
+    outcome = await engine.run(lambda: False)
+    assert outcome.ended == Ended.STOPPED
+    assert bench.told == []
+
+
 async def test_a_request_is_written_down_before_it_is_sent_and_its_answer_after() -> None:
     bench = three_new_triples()
     await bench.engine().run(lambda: len(bench.accepted) >= 12)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from seedbed.core.addresses import host_of, is_refused
 from seedbed.core.diversity import DiversityConfig
 from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.recipe_config import (
@@ -28,6 +29,10 @@ Parameter = Literal["max_tokens", "temperature", "top_p", "presence_penalty", "f
 def _http_url(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
+    if value and not host_of(value):
+        raise ValueError("must name a host, as in http://127.0.0.1:8000/v1")
+    if is_refused(host_of(value)):
+        raise ValueError("names a link-local or metadata address, where no model server is asked")
     return value.rstrip("/")
 
 

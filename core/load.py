@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from seedbed.core.addresses import host_of, is_refused
 from seedbed.core.config import Config, Secrets
 from seedbed.core.errors import ConfigError, MissingFileError
 
@@ -100,6 +101,8 @@ def _webhook(config: Config, environment: Mapping[str, str]) -> SecretStr | None
     url = _secret(name, environment)
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"alarms.webhook_env names {name}, which is not set to a URL that starts with http")
+    if is_refused(host_of(url)):
+        raise ConfigError(f"alarms.webhook_env names {name}, whose URL leads to a link-local or metadata address")
     return SecretStr(url)
 
 

@@ -1,18 +1,21 @@
 """The fast transport: aiohttp. The only file that knows aiohttp's client and its exceptions."""
 
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import anyio
+from aiohttp.abc import ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from pydantic import SecretStr
 
+from seedbed.core.addresses import is_refused
 from seedbed.core.config import EndpointConfig
 from seedbed.core.errors import EndpointError, EndpointResponseError, EndpointTimeoutError, EndpointUnreachableError
 from seedbed.core.records import Completion, Request
-from seedbed.endpoints.control import connect_problem
+from seedbed.endpoints.control import REFUSED, connect_problem
 from seedbed.endpoints.wire import Address, body_of, completion_of, error_of, shown_url, too_large, too_slow
 
 CONNECTS_AT_ONCE = 64
@@ -40,7 +43,7 @@ class AiohttpEndpoint:
         if key:
             headers["Authorization"] = f"Bearer {key.get_secret_value()}"
         self._session = aiohttp.ClientSession(
-            connector=_RampedConnector(limit=0, keepalive_timeout=IDLE_CONNECTION_S),
+            connector=_RampedConnector(limit=0, resolver=_Resolver(), keepalive_timeout=IDLE_CONNECTION_S),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout_s),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -89,6 +92,19 @@ def translated(error: Exception, address: Address, config: EndpointConfig) -> En
     if isinstance(error, aiohttp.ClientResponseError):
         return EndpointResponseError(address.says(f"does not speak HTTP as it should: {error.message}"))
     return EndpointUnreachableError(address.says(f"broke the connection: {type(error).__name__}: {error}"))
+
+
+class _Resolver(aiohttp.ThreadedResolver):
+    """Looks names up for each connection; a name that has come to lead to a refused address is not followed."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        for place in found:
+            if is_refused(place["host"]):
+                raise socket.gaierror(socket.EAI_FAIL, REFUSED.format(host=host, address=place["host"]))
+        return found
 
 
 class _RampedConnector(aiohttp.TCPConnector):

@@ -11,10 +11,18 @@ import httpx
 import orjson
 from pydantic import SecretStr
 
-from seedbed.core.errors import EndpointError, EndpointResponseError, EndpointTimeoutError, EndpointUnreachableError
+from seedbed.core.addresses import host_of, is_refused
+from seedbed.core.errors import (
+    EndpointError,
+    EndpointRejectedError,
+    EndpointResponseError,
+    EndpointTimeoutError,
+    EndpointUnreachableError,
+)
 from seedbed.endpoints.wire import Address, shown_url
 
 MAX_BODY_BYTES = 16_000_000
+REFUSED = "{host} leads to {address}, a link-local or metadata address, where no model server is asked; set base_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +80,35 @@ class Control:
 
 @asynccontextmanager
 async def controlling(base_url: str, name: str, key: SecretStr | None = None) -> AsyncIterator[Control]:
-    """Open a control connection. Follows no redirects, takes no proxy from the environment."""
+    """Open a control connection. Follows no redirects, takes no proxy from the environment.
+
+    Raises:
+        EndpointRejectedError: The host's name leads to a link-local or metadata address.
+    """
+    await refuse_where_it_leads(base_url, name)
     headers = {"Content-Type": "application/json", "User-Agent": "seedbed"}
     if key:
         headers["Authorization"] = f"Bearer {key.get_secret_value()}"
     async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=None) as client:  # noqa: S113 - ours, above
         yield Control(client, base_url, name, key)
+
+
+async def refuse_where_it_leads(base_url: str, name: str) -> None:
+    """Look a name up, and refuse it where it leads to a link-local or metadata address.
+
+    A name that leads nowhere is left to who connects.
+
+    Raises:
+        EndpointRejectedError: It does.
+    """
+    host = host_of(base_url)
+    try:
+        found = await anyio.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return
+    for *_, place in found:
+        if is_refused(str(place[0])):
+            raise EndpointRejectedError(f'endpoint "{name}": {REFUSED.format(host=host, address=place[0])}')
 
 
 async def is_healthy(control: Control) -> bool:

@@ -26,24 +26,35 @@ export function duration(seconds) {
   return seconds < 172800 ? `${(seconds / 3600).toFixed(1)} h` : `${Math.round(seconds / 86400)} days`;
 }
 
-export const fact = (name, value, note = "") =>
-  make("div", {}, make("dt", {}, name), make("dd", {}, value, note && make("small", {}, note)));
+export const fact = (name, value, note = "", kind = undefined) =>
+  make("div", { class: kind }, make("dt", {}, name), make("dd", {}, value, note && make("small", {}, note)));
 export const facts = (...all) => make("dl", { class: "facts" }, all);
 export const hint = (text) => make("p", { class: "hint" }, text);
 
-// A table with a caption; cells that are numbers stand to the right, and an empty table says why it is empty.
+const SHORT = 26;  // characters that stay on one line
+const FIGURE = /^[+−]?[\d.,]+(%| points| s| min| h| days| words| bits)?$/;
+const isFigure = (value) => typeof value === "number" || (typeof value === "string" && FIGURE.test(value));
+
+// A part that is wider than its place can be scrolled by keyboard; one that fits is no stop on the way.
+const width = new ResizeObserver((changes) => changes.forEach(({ target }) => {
+  if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+  else if (target !== document.activeElement) target.removeAttribute("tabindex");
+}));
+
+// A table with a caption; columns of figures stand to the right, and an empty table says what will stand there.
 export function table(caption, heads, rows, whenEmpty = "Nothing yet.") {
   const cell = (value, place) => {
-    const is = typeof value === "number";
-    return make("td", { class: is ? "number" : undefined, "data-head": heads[place] || undefined }, is ? number(value, 1) : value);
+    return make("td", { class: isNumber(place) ? "number" : typeof value === "string" && value.length < SHORT ? "short" : undefined, "data-head": heads[place] || undefined }, typeof value === "number" ? number(value, 1) : value);
   };
   if (!rows.length) return make("section", {}, make("h3", {}, caption), hint(whenEmpty));
-  const isNumber = (place) => typeof rows[0][place] === "number";
-  return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption, "data-key": caption },
+  const isNumber = (place) => rows.some((cells) => isFigure(cells[place])) && rows.every((cells) => isFigure(cells[place]) || ["–", "", null].includes(cells[place]));
+  const scroll = make("div", { class: "scroll", role: "region", "aria-label": caption, "data-key": caption },
     make("table", {}, make("caption", {}, caption),
       make("thead", {}, make("tr", {}, heads.map((head, place) =>
         make(head ? "th" : "td", { scope: head ? "col" : undefined, class: isNumber(place) ? "number" : undefined }, head)))),
       make("tbody", {}, rows.map((cells) => make("tr", {}, cells.map(cell))))));
+  width.observe(scroll);
+  return scroll;
 }
 
 // Say what became of a click, where the click was; the text is announced.

@@ -3,7 +3,9 @@
 import { make, number, table } from "./dom.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
-const WIDTH = 520, HEIGHT = 190, LEFT = 56, RIGHT = 12, TOP = 10, BOTTOM = 26;
+const HEIGHT = 190, LEFT = 56, RIGHT = 14, TOP = 12, BOTTOM = 26;
+const narrow = matchMedia("(max-width: 40rem)");
+const widthNow = () => (narrow.matches ? 336 : 560);  // about the pixels it gets, so that its words keep their size
 
 function shape(tag, properties, text = undefined) {
   const element = document.createElementNS(SPACE, tag);
@@ -22,14 +24,11 @@ export function ticks(low, high, wanted = 4) {
 
 const short = (value) => (Math.abs(value) >= 10000 ? Number(value).toLocaleString("en", { notation: "compact" }) : number(value, Math.abs(value) < 10 ? 3 : 1));
 
-function frame(title, sentence) {
-  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}. ${sentence}` });
-  return svg;
-}
+const frame = (title, sentence, width) => shape("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": `${title}. ${sentence}` });
 
-function yAxis(svg, marks, yOf, unit) {
+function yAxis(svg, width, marks, yOf, unit) {
   for (const mark of marks) {
-    svg.append(shape("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: yOf(mark), y2: yOf(mark), class: "grid" }));
+    svg.append(shape("line", { x1: LEFT, x2: width - RIGHT, y1: yOf(mark), y2: yOf(mark), class: "grid" }));
     svg.append(shape("text", { x: LEFT - 6, y: yOf(mark) + 4, "text-anchor": "end" }, `${short(mark)}${unit}`));
   }
 }
@@ -40,18 +39,18 @@ function figure(title, unit, svg, legend, numbers) {
 }
 
 // Lines: [{ name, points: [[x, y], …], kind }]; x ascends. `labelOf` writes an x.
-export function lines(title, series, { unit = "", suffix = "", labelOf = number, xName = "time", fromZero = true, empty = "Nothing to draw yet." } = {}) {
+export function lines(title, series, { unit = "", suffix = "", labelOf = number, xName = "time", fromZero = true, empty = "It is drawn from the second look on, in a few seconds." } = {}) {
   const drawn = series.filter((one) => one.points.length);
   const xs = drawn.flatMap((one) => one.points.map(([x]) => x)), ys = drawn.flatMap((one) => one.points.map(([, y]) => y));
   if (xs.length < 2) return make("figure", {}, make("figcaption", {}, title), make("p", { class: "hint" }, empty));
   const marks = ticks(fromZero ? 0 : Math.min(...ys), Math.max(...ys)), low = marks[0], high = marks.at(-1);
-  const left = Math.min(...xs), width = Math.max(...xs) - left || 1;
-  const xOf = (x) => LEFT + ((WIDTH - LEFT - RIGHT) * (x - left)) / width;
+  const width = widthNow(), left = Math.min(...xs), right = Math.max(...xs), span = right - left || 1;
+  const xOf = (x) => LEFT + ((width - LEFT - RIGHT) * (x - left)) / span;
   const yOf = (y) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * (y - low)) / (high - low || 1);
   const sentence = drawn.map((one) => `${one.name}: ${short(one.points[0][1])}${suffix} at first, ${short(one.points.at(-1)[1])}${suffix} at last`).join("; ");
-  const svg = frame(title, sentence);
-  yAxis(svg, marks, yOf, suffix);
-  for (const [x, anchor] of [[left, "start"], [left + width, "end"]]) {
+  const svg = frame(title, sentence, width), middle = Number.isInteger(left + right) ? Math.floor((left + right) / 2) : (left + right) / 2;
+  yAxis(svg, width, marks, yOf, suffix);
+  for (const [x, anchor] of [[left, "start"], [middle, "middle"], [right, "end"]].filter(([x], place, all) => x !== all[place - 1]?.[0])) {
     svg.append(shape("text", { x: xOf(x), y: HEIGHT - 6, "text-anchor": anchor }, labelOf(x)));
   }
   drawn.forEach((one, place) => {
@@ -71,27 +70,30 @@ function thinned(all, most) {
   return all.filter((_, place) => place % every === 0 || place === all.length - 1);
 }
 
-// Bars: labels and one or two series of counts; `line` marks a place between labels, such as a threshold.
-export function bars(title, labels, series, { unit = "", xName = "", mark = null, empty = "Nothing to draw yet." } = {}) {
+// Bars: one or two series of counts, one upon the other. Labels stand below their bars, or where `areEdges` at the left
+// ends of their bins; `mark` is a place between bins, such as a threshold.
+export function bars(title, labels, series, { unit = "", xName = "", mark = null, areEdges = false, empty } = {}) {
   const total = series.map((one) => one.values.reduce((sum, value) => sum + value, 0));
   if (!total.some(Boolean)) return make("figure", {}, make("figcaption", {}, title), make("p", { class: "hint" }, empty));
-  const marks = ticks(0, Math.max(...series.flatMap((one) => one.values)), 3), high = marks.at(-1);
-  const slot = (WIDTH - LEFT - RIGHT) / labels.length, bar = (slot * 0.8) / series.length;
+  const heights = labels.map((_, bin) => series.reduce((sum, one) => sum + one.values[bin], 0));
+  const marks = ticks(0, Math.max(...heights), 3), high = marks.at(-1), width = widthNow(), slot = (width - LEFT - RIGHT) / labels.length;
   const yOf = (y) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * y) / high;
   const sentence = series.map((one, place) => `${one.name}: ${number(total[place])} in all, most at ${labels[one.values.indexOf(Math.max(...one.values))]}`).join("; ");
-  const svg = frame(title, sentence);
-  yAxis(svg, marks, yOf, "");
+  const svg = frame(title, sentence, width);
+  yAxis(svg, width, marks, yOf, "");
+  const below = labels.map(() => 0);
   series.forEach((one, place) => one.values.forEach((value, bin) => {
-    if (value) svg.append(shape("rect", { x: LEFT + slot * bin + slot * 0.1 + bar * place, width: bar, y: yOf(value), height: yOf(0) - yOf(value), class: `bar series-${place}` }));
+    if (value) svg.append(shape("rect", { x: LEFT + slot * (bin + 0.1), width: slot * 0.8, y: yOf(below[bin] + value), height: yOf(0) - yOf(value), class: `bar series-${place}` }));
+    below[bin] += value;
   }));
-  const every = Math.ceil(labels.length / 10);
+  const every = Math.ceil((labels.length * Math.max(...labels.map((label) => label.length + 2)) * 7) / (width - LEFT - RIGHT));
   labels.forEach((label, bin) => {
-    if (bin % every === 0) svg.append(shape("text", { x: LEFT + slot * (bin + 0.5), y: HEIGHT - 6, "text-anchor": "middle" }, label));
+    if (bin % every === 0) svg.append(shape("text", { x: LEFT + slot * (bin + (areEdges ? 0 : 0.5)), y: HEIGHT - 6, "text-anchor": "middle" }, label));
   });
   if (mark !== null) {
-    const x = LEFT + (WIDTH - LEFT - RIGHT) * mark.share;
+    const x = LEFT + (width - LEFT - RIGHT) * mark.share;
     svg.append(shape("line", { x1: x, x2: x, y1: TOP, y2: HEIGHT - BOTTOM, class: "mark" }));
-    svg.append(shape("text", { x: x - 4, y: TOP + 10, "text-anchor": "end" }, mark.text));
+    svg.append(shape("text", mark.share < 0.7 ? { x: x + 5, y: TOP + 11 } : { x: x - 5, y: TOP + 11, "text-anchor": "end" }, mark.text));
   }
   const legend = series.length < 2 ? null : make("ul", { class: "legend" }, series.map((one, place) => make("li", { class: `key-${place}` }, one.name)));
   const numbers = table(title, [xName, ...series.map((one) => one.name)], labels.map((label, bin) => [label, ...series.map((one) => one.values[bin])]));

@@ -45,20 +45,21 @@ function smoothed(points, most = 60) {
 
 function figures(now, samples) {
   const rate = rates(samples), left = Math.max(0, now.target - now.accepted);
-  const eta = rate && rate.accepted > 0 && left ? duration(left / rate.accepted) : left ? "not foreseeable now" : "due";
-  const limit = Object.values(now.endpoints).reduce((sum, one) => sum + one.limit, 0);
+  const eta = rate && rate.accepted > 0 && left ? duration(left / rate.accepted) : left ? "–" : "due";
+  const sum = (name) => Object.values(now.endpoints).reduce((all, one) => all + one[name], 0), limit = sum("limit");
   const tokens = now.prompt_tokens + now.completion_tokens;
   return [
-    make("progress", { max: now.target, value: Math.min(now.accepted, now.target), "aria-label": `${now.accepted} of ${now.target} accepted rows towards the next training` }),
     facts(
+      fact("Accepted rows", `${number(now.accepted)} of ${number(now.target)}`, [
+        make("progress", { max: now.target, value: Math.min(now.accepted, now.target), "aria-label": `${now.accepted} of ${now.target} accepted rows towards the next training` }),
+        `${percent(now.accepted / now.target, 1)} of what the next training waits for`], "wide"),
       fact("Phase", PHASES[now.phase] ?? inWords(now.phase), `round ${now.round}`),
-      fact("Accepted rows", `${number(now.accepted)} of ${number(now.target)}`, `${percent(now.accepted / now.target)} of the next training's`),
-      fact("Next training in", eta, rate ? `${number(rate.accepted * 60, 1)} rows a minute` : ""),
+      fact("Next training in", eta, rate ? `at ${number(rate.accepted * 60, 1)} rows a minute` : "foreseen after two looks"),
       fact("Acceptance", now.decided ? percent(now.accepted / now.decided) : "none decided", rate?.acceptance != null ? `${percent(rate.acceptance)} in the last minute` : `${number(now.decided)} decided`),
-      fact("Requests", rate ? `${number(rate.requests, 1)} a second` : "–", `${number(now.requests_answered)} answered, ${number(now.requests_failed)} given up`),
-      fact("Tokens", rate ? `${number(rate.tokens)} a second` : "–", `${number(tokens)} in all`),
-      fact("In flight", limit ? `${number(now.requests_in_flight)} of ${number(limit)}` : number(now.requests_in_flight), limit ? "requests, of the limit" : "requests"),
-      fact("Cost", money(now.cost), now.accepted ? `${money(now.cost / now.accepted)} an accepted row` : ""),
+      fact("Requests", rate ? `${number(rate.requests, 1)}/s` : "–", `${number(now.requests_answered)} answered, ${number(now.requests_failed)} given up`),
+      fact("Tokens", rate ? `${number(rate.tokens)}/s` : "–", `${number(tokens)} in all, prompt and completion`),
+      fact("In flight", limit ? `${number(sum("in_flight"))} of ${number(limit)}` : number(now.requests_in_flight), limit ? `requests, of the endpoints' limit; ${number(sum("waiting"))} wait` : "requests"),
+      fact("Cost", now.cost ? money(now.cost) : "none", now.cost ? `${now.accepted ? `${money(now.cost / now.accepted)} an accepted row, ` : ""}in your currency` : tokens ? "no endpoint has a price" : "nothing was asked yet"),
       fact("Adapter in service", now.adapter_in_service || "none", now.adapter_in_service ? `${inWords(now.serving.state)}${now.serving.model ? `: ${now.serving.model}` : ""}` : "the base alone answers"),
     ),
   ];
@@ -69,7 +70,7 @@ function endpoints(now) {
     name, inWords(one.state) + (one.reason ? `: ${one.reason}` : ""), one.in_flight, one.limit, WHY[one.limit_reason] ?? inWords(one.limit_reason), one.waiting,
     one.requests, one.failures, one.throttled, `${number(one.oldest_in_flight_s, 1)} s`]);
   const isBusy = ["generating"].includes(now.phase);
-  return table("Endpoints", ["endpoint", "state", "in flight", "limit", "why this limit", "waiting", "answered", "failed", "throttled", "oldest"], rows,
+  return table("Endpoints", ["endpoint", "state", "in flight", "limit", "why this limit", "waiting", "answered", "failed", "throttled", "oldest in flight"], rows,
     isBusy ? "The endpoints are being opened." : `No endpoint is open while the service is ${PHASES[now.phase] ?? inWords(now.phase)}; they are opened to generate.`);
 }
 
@@ -81,16 +82,18 @@ function alarms(now) {
 function charts(samples) {
   const plain = (name) => samples.map((one) => [one.at, one[name]]);
   return [
-    lines("Accepted rows", [{ name: "accepted", points: plain("accepted") }], { unit: "rows", labelOf: clock, fromZero: false }),
-    lines("Acceptance", [{ name: "acceptance", points: smoothed(acceptance(samples)) }], { unit: "of what was decided", suffix: "%", labelOf: clock, empty: "Nothing was decided since the service started." }),
+    lines("Accepted", [{ name: "accepted", points: plain("accepted") }], { unit: "rows in all", labelOf: clock, fromZero: false }),
+    lines("Acceptance", [{ name: "acceptance", points: smoothed(acceptance(samples)) }], { unit: "accepted of what was decided", suffix: "%", labelOf: clock, empty: "Nothing was decided since the service started; it is drawn when rows are." }),
+    lines("Requests answered", [{ name: "requests", points: smoothed(since(samples, "requests")) }], { unit: "a second", labelOf: clock }),
+    lines("Requests in flight", [{ name: "in flight", points: plain("in_flight") }, { name: "limit", points: plain("limit") }], { unit: "at once", labelOf: clock }),
     lines("Tokens", [{ name: "tokens", points: smoothed(since(samples, "tokens")) }], { unit: "a second, prompt and completion", labelOf: clock }),
-    lines("Requests in flight", [{ name: "in flight", points: plain("in_flight") }, { name: "limit", points: plain("limit") }], { unit: "requests", labelOf: clock }),
+    lines("Cost", [{ name: "cost", points: samples.some((one) => one.cost) ? plain("cost") : [] }], { unit: "in all, in your currency", labelOf: clock, empty: "Nothing has cost money: it is drawn when an endpoint has a price (price_per_million_… in its settings)." }),
   ];
 }
 
-const happened = () => table("What happened since this page was opened", ["time", "event", ""], live.events.slice(-12).reverse().map((one) =>
+const happened = () => table("What happened since this page was opened", ["time", "event", "details"], live.events.slice(-12).reverse().map((one) =>
   [clock(one.at), inWords(one.kind).replaceAll(".", " "), Object.entries(one.fields).map(([name, value]) => `${inWords(name)} ${typeof value === "object" ? JSON.stringify(value) : value}`).join(", ").slice(0, 300)]),
-"Nothing happened since this page was opened.");
+"Nothing happened since this page was opened. What begins, ends or goes wrong is told here as it happens.");
 
 export async function overview() {
   const [first, intent, history] = await Promise.all([live.status ?? ask("/v1/status"), ask("/v1/control"), ask("/v1/history")]);

@@ -47,6 +47,7 @@ async function renew(status) {
 function say(text, isLost) {
   if (line.textContent !== text) line.textContent = text;
   line.classList.toggle("lost", isLost);
+  line.classList.toggle("live", text === "live");
 }
 
 // The theme: that of the system until one is chosen, then that one in this browser.

@@ -1,6 +1,7 @@
 // Rows: search and filter; one row beside its neighbour, with its verdicts, where it came from, and what a person says.
 import { ask, post } from "./api.js";
 import { button, field, hint, inWords, make, moment, number, table } from "./dom.js";
+import { live } from "./live.js";
 
 const FILTERS = ["state", "category", "filter", "reason", "recipe", "text"];
 
@@ -8,14 +9,25 @@ function search(query) {
   const state = field("State", { name: "state" }, "select",
     ...[["", "all"], ["accepted", "accepted"], ["refused", "refused"]].map(([value, text]) => make("option", { value, selected: (query.get("state") ?? "") === value }, text)));
   const inputs = [["text", "Words in it", 200], ["category", "Category", 200], ["filter", "Refused by", 64], ["reason", "Reason", 64], ["recipe", "Recipe", 64]]
-    .map(([name, label, maxlength]) => field(label, { name, value: query.get(name) ?? "", maxlength, autocomplete: "off" }));
-  const form = make("form", { class: "search", role: "search", "aria-label": "Rows" }, state.element, inputs.map((one) => one.element), make("button", {}, "Search"));
+    .map(([name, label, maxlength]) => field(label, { name, value: query.get(name) ?? "", maxlength, autocomplete: "off", list: name === "text" ? undefined : `known-${name}` }));
+  const known = Object.fromEntries(["category", "filter", "reason", "recipe"].map((name) => [name, make("datalist", { id: `known-${name}` })]));
+  const form = make("form", { class: "search", role: "search", "aria-label": "Rows" }, state.element, inputs.map((one) => one.element), make("button", {}, "Search"), Object.values(known));
+  form.addEventListener("focusin", () => suggest(known).catch(() => {}), { once: true });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const wanted = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
     location.hash = `#rows?${wanted}`;
   });
   return form;
+}
+
+// What can be searched for is asked when somebody is about to.
+async function suggest(known) {
+  const [funnel, spread] = await Promise.all([ask("/v1/pool/funnel"), ask("/v1/pool/spread")]);
+  const names = {
+    category: spread.categories.map((one) => one.category), filter: funnel.stages.map((one) => one.filter),
+    reason: funnel.stages.flatMap((one) => Object.keys(one.reasons)), recipe: Object.keys(live.status?.costs.recipes ?? {}) };
+  for (const [name, list] of Object.entries(known)) list.replaceChildren(...[...new Set(names[name])].map((value) => make("option", { value })));
 }
 
 async function list(query) {
@@ -25,10 +37,10 @@ async function list(query) {
   if (page.next) next.set("cursor", page.next);
   const rows = page.rows.map(({ candidate, ...row }) => [
     make("a", { href: `#rows?id=${candidate.id}` }, candidate.instruction.slice(0, 200) || "(an empty instruction)"),
-    row.is_accepted ? "accepted" : "refused", row.is_accepted ? "" : `${inWords(row.filter)}: ${inWords(row.reason)}`,
+    row.is_accepted ? "accepted" : make("span", { class: "error" }, "refused"), row.is_accepted ? "" : `${inWords(row.filter)}: ${inWords(row.reason)}`,
     inWords(candidate.category || candidate.requested_category), inWords(candidate.lineage.recipe)]);
-  return { title: "Rows", parts: [search(query), table("Rows, newest first", ["instruction", "stands", "refused by", "category", "recipe"], rows, "No row is so. Mind that a filter's name and a reason must be whole."),
-    make("p", {}, page.next ? make("a", { href: `#rows?${next}` }, "Older rows") : "That is all.")] };
+  return { title: "Rows", parts: [search(query), table("Rows, newest first", ["instruction", "stands", "refused by", "category", "recipe"], rows, asked.size ? "No row is so. A category, filter, reason or recipe must be given whole; words may be any that stand in the row." : "No row was decided yet: they stand here as soon as models write them."),
+    rows.length ? make("p", {}, page.next ? make("a", { href: `#rows?${next}` }, "Older rows") : "That is all.") : null] };
 }
 
 const words = (text) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
@@ -69,7 +81,7 @@ function lineage(found) {
     make("p", {}, `Recipe ${inWords(line.recipe)}, model ${line.model || "unknown"}, ${line.depth} generation${line.depth === 1 ? "" : "s"} from the seeds. `,
       line.model && quarantine("model", line.model, "What came from this model?")),
     line.prompt_sha256 && make("p", {}, `Prompt template ${line.prompt_sha256.slice(0, 12)}. `, quarantine("prompt", line.prompt_sha256, "What came from this prompt?")),
-    table("What was shown, back to the seeds", ["generation", "row", "instruction", "quarantine"], ancestors, "Nothing was shown when it was written."),
+    table("What was shown, back to the seeds", ["generation", "row", "instruction", "quarantine"], ancestors, "Nothing was shown to the model when it was written."),
     found.requests.map((request) => make("details", {}, make("summary", {}, `The request: ${inWords(request.purpose)}`),
       request.messages.map((message) => [make("h4", {}, message.role), make("pre", {}, message.content)]))));
 }
@@ -79,14 +91,14 @@ async function one(id) {
   const note = field("Note", { maxlength: "2000", placeholder: "why", autocomplete: "off" });
   const decide = (text, verdict) => button(text, () => post(`/v1/pool/rows/${subject.id}/${verdict}`, { note: note.control.value || "by hand" }), { then: () => dispatchEvent(new Event("again")) });
   const verdicts = found.decisions.flatMap((decision) => (decision.verdicts.length ? decision.verdicts : [{}]).map((verdict) => [
-    decision.accepted ? "accepted" : "refused", `${decision.by}, ${moment(decision.decided_at)}`, inWords(verdict.filter ?? "–"), verdict.reason ? inWords(verdict.reason) : verdict.filter ? "passed" : "–",
-    verdict.score?.toFixed(3) ?? "–", verdict.threshold?.toFixed(3) ?? "–", (verdict.neighbour_id ?? "–").slice(0, 24), decision.note || "–"]));
+    inWords(verdict.filter ?? "–"), verdict.reason ? inWords(verdict.reason) : verdict.filter ? "passed" : "–",
+    verdict.score?.toFixed(3) ?? "–", verdict.threshold?.toFixed(3) ?? "–", (verdict.neighbour_id ?? "–").slice(0, 24), decision.accepted ? "accepted" : "refused", `${decision.by}, ${moment(decision.decided_at)}`, decision.note || "–"]));
   const standing = latest ? `${latest.accepted ? "Accepted" : "Refused"} by ${latest.by}${latest.note ? `: ${latest.note}` : ""}` : "Not decided";
   return { title: `Row ${subject.id.slice(0, 12)}`, parts: [make("p", {}, make("a", { href: "#rows" }, "All rows")), make("p", { class: "standing" }, make("strong", {}, standing), `, category ${inWords(subject.category || subject.requested_category || "none")}.`),
     "output" in subject && make("p", { class: "controls" }, note.element, decide("Accept", "accept"), decide("Refuse", "refuse")),
     make("div", { class: "sides" }, side("this row", subject, found.neighbour), neighbourOf(found)),
     hint("Marked words stand in both."),
-    table("Verdicts", ["decision", "by", "filter", "verdict", "score", "threshold", "neighbour", "note"], verdicts), lineage(found)].filter(Boolean) };
+    table("Verdicts", ["filter", "verdict", "score", "threshold", "neighbour", "decision in the end", "by", "note"], verdicts, "It was not decided yet; each filter's verdict will stand here."), lineage(found)].filter(Boolean) };
 }
 
 export const rows = (query) => (query.get("id") ? one(query.get("id")) : list(query));

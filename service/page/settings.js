@@ -11,7 +11,7 @@ function limits(intent, byKey) {
   const target = field("Stop at accepted rows", { type: "number", min: "1", value: intent.target ?? "", placeholder: "no limit" });
   const concurrency = field("Recipes at once", { type: "number", min: "1", value: intent.concurrency ?? "", placeholder: byKey["generation.concurrency"] ? usual("generation.concurrency") : "by the endpoints" });
   const tokens = field("Budget in tokens", { type: "number", min: "0", value: intent.max_tokens ?? "", placeholder: usual("budget.max_tokens") });
-  const cost = field("Budget in money", { type: "number", min: "0", step: "any", value: intent.max_cost ?? "", placeholder: usual("budget.max_cost") });
+  const cost = field("Budget in your currency", { type: "number", min: "0", step: "any", value: intent.max_cost ?? "", placeholder: usual("budget.max_cost") });
   return make("section", { class: "controls" }, make("h3", {}, "Changed while it runs"),
     make("p", {}, target.element, button("Set target", () => put("/v1/control/target", { target: orNull(target.control) }))),
     make("p", {}, concurrency.element, button("Set concurrency", () => put("/v1/control/concurrency", { concurrency: orNull(concurrency.control) }))),
@@ -36,21 +36,21 @@ function all(found, intent) {
     const text = wanted.control.value.toLowerCase();
     const rows = found.settings.filter((one) => (!only.control.checked || one.source !== "default" || LIVE[one.key] && intent[LIVE[one.key]] !== null) && `${one.key} ${one.meaning}`.toLowerCase().includes(text)).map((one) => {
       const changed = LIVE[one.key] ? intent[LIVE[one.key]] : null;
-      return [one.key, changed === null || changed === undefined ? shownValue(one.value) : `${number(changed, 4)} (the config says ${shownValue(one.value)})`,
-        changed === null || changed === undefined ? one.source + (one.variable ? `: ${one.variable}` : "") : "changed here", LIVE[one.key] ? "while it runs" : "file and restart", one.meaning];
+      return [[make("strong", {}, one.key), make("small", {}, one.meaning)], changed === null || changed === undefined ? shownValue(one.value) : `${number(changed, 4)} (the config says ${shownValue(one.value)})`,
+        changed === null || changed === undefined ? one.source + (one.variable ? `: ${one.variable}` : "") : "changed here", LIVE[one.key] ? "while it runs" : "file and restart"];
     });
-    place.replaceChildren(table("All settings", ["setting", "value", "from", "changes by", "meaning"], rows, "No setting is so."));
+    place.replaceChildren(table("All settings", ["setting", "value", "from", "changes"], rows, "No setting has these words in its name or meaning."));
   }
   wanted.control.addEventListener("input", show);
   only.control.addEventListener("change", show);
   show();
-  return [make("p", { class: "controls" }, wanted.element, only.element), place];
+  return [make("p", { class: "controls" }, wanted.element, only.element), make("div", { class: "settings" }, place)];
 }
 
 export async function settings() {
   const [found, intent, spread] = await Promise.all([ask("/v1/settings"), ask("/v1/control"), ask("/v1/pool/spread")]);
   const byKey = Object.fromEntries(found.settings.map((one) => [one.key, one.value]));
   return { title: "Settings", parts: [found.change && make("p", { class: "notice", role: "status" }, `${found.file}: ${found.change}.`), limits(intent, byKey), shares(spread),
-    table("Secrets", ["use", "environment variable", "stands"], found.secrets.map((one) => [one.use, one.variable, one.is_set ? "set" : "not set"]), "No setting names a secret."),
+    table("Secrets", ["use", "environment variable", "stands"], found.secrets.map((one) => [one.use, one.variable, one.is_set ? "set" : "not set"]), "No setting names a secret. An endpoint's api_key_env names the variable that holds its key; whether it is set will stand here."),
     all(found, intent), hint(`Everything else is changed in ${found.file} in the workspace and holds after a restart. Values that may be secret are hidden.`)].filter(Boolean) };
 }

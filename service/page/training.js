@@ -4,23 +4,26 @@ import { button, field, fact, facts, hint, inWords, make, moment, number, refill
 import { lines } from "./draw.js";
 
 const OPEN = ["waiting", "running"];
-const points = (share) => `${share >= 0 ? "+" : "−"}${Math.abs(100 * share).toFixed(1)}`;
+const points = (share) => (Math.abs(share) < 0.0005 ? "0.0" : `${share > 0 ? "+" : "−"}${Math.abs(100 * share).toFixed(1)}`);
 const between = (low, high) => `${points(low)} to ${points(high)}`;
 const again = () => dispatchEvent(new Event("again"));
 
 function runs(all, isDue) {
   return [make("p", {}, button("Train now on what is accepted", () => post("/v1/runs"), { then: again }), isDue ? hint("A training is due or runs.") : null),
-    table("Runs", ["round", "state", "rows", "attempts", "begun", "adapter", "last error", ""], all.map((run) => [
+    table("Runs", ["round", "state", "accepted rows", "attempts", "begun", "adapter", "last error", ""], all.map((run) => [
       make("a", { href: `#training?round=${run.round}` }, `round ${run.round}`), run.state, run.threshold, run.attempts, moment(run.created_at), run.adapter_id || "–", run.last_error.slice(-300) || "–",
       OPEN.includes(run.state) ? button("Cancel", () => post(`/v1/runs/${run.round}/cancel`), { then: again, label: `Cancel round ${run.round}` }) : ""]), "No training was triggered yet. It begins by itself when enough rows are accepted.")];
 }
 
 function curve(found) {
   const of = (name) => found.points.filter((one) => one[name] !== null).map((one) => [one.step, one[name]]);
-  const speed = found.points.findLast((one) => one.tokens_per_s !== null)?.tokens_per_s;
-  return [make("div", { class: "one" }, lines(`Loss of round ${found.run.round}`, [{ name: "training loss", points: of("loss") }, { name: "validation loss", points: of("val_loss") }],
-    { unit: "nats a token", labelOf: (step) => `step ${number(step)}`, xName: "step", fromZero: false, empty: "This training has told no loss yet." })),
-  speed ? hint(`${number(speed)} tokens a second at the last step.`) : null];
+  const lastOf = (name) => found.points.findLast((one) => one[name] !== null)?.[name], loss = lastOf("loss"), speed = lastOf("tokens_per_s"), held = of("val_loss");
+  return [facts(fact("Shown", `round ${found.run.round}`, `${found.run.state}, ${number(found.run.threshold)} accepted rows started it`),
+    fact("Training loss", loss === undefined ? "–" : loss.toFixed(3), loss === undefined ? "not told yet" : `nats a token, at step ${number(of("loss").at(-1)[0])}`),
+    fact("Validation loss", held.length ? held.at(-1)[1].toFixed(3) : "–", held.length ? `nats a token, ${held[0][1].toFixed(3)} at step ${number(held[0][0])}` : "not told yet"),
+    fact("Speed", speed === undefined ? "–" : `${number(speed)}/s`, speed === undefined ? "not told yet" : "tokens, at the last step")),
+  make("div", { class: "one" }, lines(`Loss of round ${found.run.round}`, [{ name: "training loss", points: of("loss") }, { name: "validation loss", points: of("val_loss") }],
+    { unit: "nats a token", labelOf: (step) => `step ${number(step)}`, xName: "step", fromZero: false, empty: "This training has told no loss yet; it is drawn step by step as it goes." }))];
 }
 
 function adapters(all, inService) {
@@ -31,7 +34,7 @@ function adapters(all, inService) {
       one.id, `${inWords(one.promotion)}${one.id === inService ? ", in service" : ""}${one.is_tainted ? ", tainted" : ""}`, one.reason || "–",
       make("a", { href: `#training?snapshot=${one.snapshot_id}` }, `snapshot ${one.snapshot_id.slice(0, 12)}`), one.base, moment(one.created_at),
       make("a", { href: `#training?answers=${one.id}` }, "answers"),
-      button("Promote", () => post(`/v1/adapters/${one.id}/promote`, say()).then((answer) => answer.done.said), { then: again, label: `Promote ${one.id}` })]), "No adapter was trained yet.")];
+      button("Promote", () => post(`/v1/adapters/${one.id}/promote`, say()).then((answer) => answer.done.said), { then: again, label: `Promote ${one.id}` })]), "No adapter was trained yet. Each training leaves one here, to be promoted or rolled back.")];
 }
 
 function held(report) {
@@ -82,7 +85,7 @@ export async function training(query) {
     state = stands;
     const [made, reports] = await Promise.all([ask("/v1/adapters"), ask("/v1/reports")]);
     const inService = (now ?? await ask("/v1/status")).adapter_in_service;
-    refill(listed, runs(all, all.some((run) => OPEN.includes(run.state))), adapters(made, inService), reports.slice().reverse().map(held), reports.length ? null : hint("No adapter was evaluated yet."));
+    refill(listed, runs(all, all.some((run) => OPEN.includes(run.state))), adapters(made, inService), reports.slice().reverse().map(held), reports.length ? null : hint("No adapter was evaluated yet. After each training its answers to held-out tasks are compared with its base's, and the table stands here."));
   }
   await refresh(null);
   return { title: "Training", parts: [drawn, listed, make("details", {}, make("summary", {}, "Log of the training"), log)], refresh };

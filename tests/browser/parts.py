@@ -32,8 +32,8 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def scripted_server() -> Iterator[str]:
-    command = [sys.executable, "-m", "seedbed.endpoints.scripted_server", "--port", "0", "--latency-s", "0.5"]
+def scripted_server(latency_s: float = 0.5) -> Iterator[str]:
+    command = [sys.executable, "-m", "seedbed.endpoints.scripted_server", "--port", "0", "--latency-s", str(latency_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:

@@ -1,16 +1,18 @@
 """Screenshots of every part of the page, light and dark, wide and narrow, from a scripted run on a tiny student.
 
-    python -m tests.browser.screenshots [--out docs/page]
+    python -m tests.browser.screenshots [--out docs/screenshots]
 
 It starts a scripted endpoint and a service of its own, waits for rows, a training and its report, and stops both.
 """
 
 import argparse
 import io
+import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import cast
 
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -23,14 +25,15 @@ SIZES = {1440: 1600, 360: 1800}
 """Width of the window to the most of the page's height that is kept."""
 
 COLOURS = 64
+LATENCY_S = 6.0
+"""Of the scripted endpoint: slow enough for the pictures to show one run."""
+STEP = 2500
+"""Accepted rows from the first training to the next, which does not begin while pictures are taken."""
 
 
 def fill(service: Service, rows: int) -> None:
-    """Wait for rows, then train on them, and for the report."""
-    while service.ask("/v1/status")["accepted"] < rows:
-        time.sleep(1)
-    service.ask("/v1/runs", "POST", {})
-    while not service.ask("/v1/reports")["items"]:
+    """Wait for the first training and its report, and then for as many rows again."""
+    while not service.ask("/v1/reports"):
         assert service.process.poll() is None, (service.folder / "serve.log").read_text()
         time.sleep(1)
     while service.ask("/v1/status")["accepted"] < 2 * rows:
@@ -41,44 +44,56 @@ def write_picture(page: Page, path: Path, width: int, most: int) -> None:
     """Write what stands there, cut at its most height, in a palette."""
     height = min(most, page.evaluate("document.documentElement.scrollHeight"))
     shot = page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
-    Image.open(io.BytesIO(shot)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    in_palette(Image.open(io.BytesIO(shot)).convert("RGB")).save(path, optimize=True)
+
+
+def in_palette(picture: Image.Image) -> Image.Image:
+    """Bring a picture to its commonest colours, which stay as they are: a page has few but for the edges of letters."""
+    found = sorted(picture.getcolors(picture.width * picture.height) or (), reverse=True)[:COLOURS]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for _, colour in found for part in cast("tuple[int, int, int]", colour)])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def take(service: Service, browser: Browser, out: Path) -> None:
-    """Write a picture of each part in each theme at each width."""
+    """Write a picture of each part, and of one refused row, in each theme at each width."""
+    (refused, *_) = service.ask("/v1/pool/rows?filter=rouge&reason=near_duplicate")["rows"]
+    parts = {**{part: part for part in PAGES}, "row": f"rows?id={refused['candidate']['id']}"}
     for theme in THEMES:
         for width, most in SIZES.items():
             opened = service.watched(browser, color_scheme=theme, viewport={"width": width, "height": 900})
-            for part in PAGES:
+            for name, part in parts.items():
                 page = opened.open(part)
                 page.wait_for_timeout(1500)
-                write_picture(page, out / f"{part}-{theme}-{width}.png", width, most)
+                write_picture(page, out / f"{name}-{theme}-{width}.png", width, most)
             opened.page.context.close()
             assert opened.problems == []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("docs/page"))
-    parser.add_argument("--rows", type=int, default=150, help="accepted rows to train on; twice as many are waited for")
+    parser.add_argument("--out", type=Path, default=Path("docs/screenshots"))
+    parser.add_argument("--rows", type=int, default=150, help="accepted rows that start the training")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    out = arguments.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
     above = Path(tempfile.mkdtemp())
-    student = above / "student"
+    os.chdir(above)  # so that no picture shows where this machine keeps what
+    student = Path("student")
     student.mkdir()
     write_tokenizer(student)
     write_model(student)
-    environment = environment_of(student, 100_000)
-    with scripted_server() as url, chromium() as browser:
-        service = Service(new_workspace(above / "w", url, environment), environment)
+    environment = {**environment_of(student, arguments.rows), "SEEDBED__POOL__STEP": str(STEP)}
+    with scripted_server(LATENCY_S) as url, chromium() as browser:
+        service = Service(new_workspace(Path("w"), url, environment), environment)
         try:
             fill(service, arguments.rows)
-            take(service, browser, arguments.out)
+            take(service, browser, out)
         finally:
             service.stop()
     shutil.rmtree(above)
-    pictures = sorted(arguments.out.glob("*.png"))
-    print(f"{len(pictures)} pictures, {sum(one.stat().st_size for one in pictures) / 1e6:.2f} MB, in {arguments.out}")
+    pictures = sorted(out.glob("*.png"))
+    print(f"{len(pictures)} pictures, {sum(one.stat().st_size for one in pictures) / 1e6:.2f} MB, in {out}")
 
 
 if __name__ == "__main__":

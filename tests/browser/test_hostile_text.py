@@ -126,6 +126,11 @@ def test_no_payload_runs_or_asks_anyone_and_each_is_shown_as_text(
     page.evaluate("() => { window.alert = () => { window.hasRun = true; }; }")
     for part in ("rows", "funnel?unreadable=no_json", "diversity", "overview", "funnel", "settings"):
         opened.open(part)
+    opened.open("diversity")
+    shown = {cell.strip() for cell in page.locator("tbody td:first-child").all_text_contents()}
+    assert {" ".join(row.requested_category.replace("_", " ").split()) for row in rows} <= {
+        " ".join(cell.split()) for cell in shown
+    }
     for number, row in enumerate(rows):
         opened.open(f"rows?id={row.id}")
         page.wait_for_selector(f"h2:has-text('{row.id[:12]}')")

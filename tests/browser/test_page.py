@@ -18,7 +18,8 @@ WAIT_MS = 240_000
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory, scripted_url: str, tiny_model_folder: Path) -> Iterator[Service]:
-    environment = environment_of(tiny_model_folder, 100_000)
+    bound = {"SEEDBED__DIVERSITY__MIN_DISTINCT_2": "0.99"}  # the scripted endpoint does not reach it
+    environment = {**environment_of(tiny_model_folder, 100_000), **bound}
     folder = new_workspace(tmp_path_factory.mktemp("page") / "w", scripted_url, environment)
     running = Service(folder, environment)
     yield running
@@ -38,7 +39,13 @@ def accepted(watched: Watched) -> int:
     return int(re.split(r"\D", text.replace(",", ""), maxsplit=1)[0])
 
 
-def test_a_live_run_rises_without_reloading(watched: Watched) -> None:
+def has_enough(service: Service) -> bool:
+    """Whether the tests below find what they look for: a near-duplicate, and a window of rows whose diversity is told."""
+    status = service.ask("/v1/status")
+    return "rouge.near_duplicate" in status["refused"] and status["decided"] >= 200
+
+
+def test_a_live_run_rises_without_reloading(watched: Watched, service: Service) -> None:
     page = watched.open("overview")
     expect(page.locator("#line")).to_have_text("live")
     phase = page.locator("dt:text-is('Phase') + dd")
@@ -47,6 +54,8 @@ def test_a_live_run_rises_without_reloading(watched: Watched) -> None:
     while accepted(watched) <= before + 20:
         page.wait_for_timeout(500)
     expect(page.locator("text=as configured").or_(page.locator("text=starting slowly"))).to_be_visible(timeout=WAIT_MS)
+    while not has_enough(service):
+        page.wait_for_timeout(500)
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("Wanted: paused")).to_be_visible()
 
@@ -68,6 +77,44 @@ def test_a_row_is_refused_by_hand_with_a_note(watched: Watched, service: Service
     expect(page.locator(".standing")).to_contain_text("Refused by person: too dull")
     row = page.url.partition("id=")[2]
     assert service.ask(f"/v1/pool/rows/{row}")["decisions"][-1]["note"] == "too dull"
+
+
+def test_diversity_tells_what_is_wrong_and_how_instructions_begin(watched: Watched, service: Service) -> None:
+    page = watched.open("diversity")
+    alarm = page.locator(".alarms li").filter(has_text="Alarm, repeated wording")
+    expect(alarm).to_contain_text("diversity.min_distinct_2", timeout=WAIT_MS)
+    found = service.ask("/v1/diversity")
+    expect(alarm).to_contain_text(found["reactions"][0]["changes"], timeout=WAIT_MS)
+    expect(page.locator("tr", has_text="diversity.min_distinct_2")).to_contain_text("beyond it")
+    expect(page.locator("tr", has_text="diversity.max_mean_depth")).to_contain_text("within")
+    page.reload()
+    page.wait_for_selector("main[data-page=diversity]")
+    found = service.ask("/v1/diversity")
+    begun = page.get_by_role("region", name="How instructions begin").locator("tbody tr")
+    for name, part in (("written", 1), ("kept", 2)):
+        word, rows = next(iter(found[name]["leading_words"].items()))
+        cells = begun.filter(has=page.get_by_role("cell", name=word, exact=True)).locator("td")
+        assert float(cells.nth(part).inner_text().rstrip("%")) == pytest.approx(
+            100 * rows / found[name]["rows"], abs=0.06
+        )
+        title = {"written": "Verbs and their nouns, written lately", "kept": "Verbs and their nouns, kept"}[name]
+        verb, nouns = next(iter(found[name]["verb_nouns"].items()))
+        cells = page.get_by_role("region", name=title).locator(
+            "tr", has=page.get_by_role("cell", name=verb, exact=True)
+        )
+        expect(cells).to_contain_text(", ".join(f"{noun} {count}" for noun, count in nouns.items()))
+
+
+@pytest.mark.parametrize("part", PAGES)
+def test_every_figure_stands_under_a_name_and_every_drawing_tells_its_unit(watched: Watched, part: str) -> None:
+    page = watched.open(part)
+    page.wait_for_timeout(1000)
+    nameless = "td:not([data-head]):not(:has(button, a)):not(:empty)"
+    assert page.locator(nameless).all_inner_texts() == []
+    for drawing in page.locator("figure:has(svg)").all():
+        assert drawing.locator("figcaption small").inner_text()
+    text = page.locator("main").inner_text()
+    assert re.findall(r"NaN|undefined|null|Infinity|\[object", text) == []
 
 
 def test_limits_are_changed_while_it_runs_and_shown_as_such(watched: Watched, service: Service) -> None:

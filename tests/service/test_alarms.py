@@ -188,6 +188,14 @@ def test_nobody_at_the_webhook_is_told_to_the_log_without_the_url() -> None:
     assert failed.fields["problem"] == "ConnectError"
 
 
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "[::ffff:a9fe:a9fe]", "metadata.google.internal"])
+def test_a_webhook_at_a_metadata_address_is_refused_without_showing_it(host: str) -> None:
+    config = Config(alarms=AlarmsConfig(webhook_env="HOOK"))
+    with pytest.raises(ConfigError, match="HOOK, whose URL leads to a link-local or metadata") as raised:
+        load_secrets(config, {"HOOK": f"http://{host}/s3cret"})
+    assert "s3cret" not in str(raised.value)
+
+
 def test_the_webhook_comes_from_the_environment_only() -> None:
     config = Config(alarms=AlarmsConfig(webhook_env="HOOK"))
     secrets = load_secrets(config, {"HOOK": "https://hooks.example/s3cret"})

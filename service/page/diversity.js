@@ -23,11 +23,12 @@ function similarity({ accepted, refused, far, threshold }) {
 }
 
 // What is wrong, each with its cause and what generation does otherwise while it lasts.
-function wrongs({ reactions, bounds }, standing) {
+function wrongs({ written, reactions, bounds }, standing) {
   const done = Object.fromEntries(reactions.map((one) => [inWords(one.cause), one])), alarms = standing.filter(causeOf);
   const told = alarms.map((alarm) => [causeOf(alarm), alarm.slice(causeOf(alarm).length + 2)]);
   const all = [...told, ...reactions.map((one) => [inWords(one.cause), one.reason]).filter(([cause]) => !told.some(([other]) => other === cause))];
-  if (!all.length) return [make("p", { class: "calm" }, "No alarm: what is written lately is within its bounds, or too little to tell.")];
+  if (!all.length) return [make("p", { class: "calm" }, !written ? "No alarm: too little is written to tell." : MEASURES.some(([, name, setting]) => isBeyond(written, bounds, name, setting))
+    ? "No alarm stands while nothing is generated, but what was written last is beyond a bound." : "No alarm: what is written lately is within its bounds.")];
   return [make("ul", { class: "alarms" }, all.map(([cause, reason]) => make("li", {}, make("strong", {}, `Alarm, ${cause}: `), reason, ". ",
     make("br"), done[cause] ? `While it lasts, generation does otherwise: ${done[cause].changes}.` : bounds.react ? "Generation will react with the next look." : "Generation goes on as it was: diversity.react is off.")))];
 }
@@ -46,11 +47,16 @@ const MEASURES = [
   ["most generations behind a row", "max_depth", null, (value) => number(value)],
 ];
 
+function isBeyond(found, bounds, name, setting) {
+  if (!setting || found[name] === null) return false;
+  return setting.startsWith("min_") ? found[name] < bounds[setting] : found[name] > bounds[setting];
+}
+
 function measures({ written, kept, bounds }) {
   const write = (found, name, as) => (found?.[name] === undefined || found[name] === null ? "–" : as(found[name]));
   const rows = MEASURES.map(([text, name, setting, as, only]) => {
-    const bound = setting && bounds[setting], isLow = setting?.startsWith("min_"), value = written?.[name];
-    const stands = !setting || value === undefined || value === null ? "–" : (isLow ? value < bound : value > bound) ? make("strong", { class: "error" }, "beyond it") : "within";
+    const bound = setting && bounds[setting], isLow = setting?.startsWith("min_");
+    const stands = !setting || !written || written[name] === null ? "–" : isBeyond(written, bounds, name, setting) ? make("strong", { class: "error" }, "beyond it") : "within";
     return [text, write(written, name, as), only ? "–" : write(kept, name, as), setting ? `at ${isLow ? "least" : "most"} ${as(bound)}` : "–", stands, setting ? `diversity.${setting}` : "–"];
   });
   return table("Measures against their bounds", ["measure", "written lately", "kept", "bound of the lately written", "stands", "setting"], written || kept ? rows : [],

@@ -40,7 +40,7 @@ def accepted(watched: Watched) -> int:
 
 
 def has_enough(service: Service) -> bool:
-    """Whether the tests below find what they look for: a near-duplicate, and a window of rows whose diversity is told."""
+    """Whether there is what the tests below look for: a near-duplicate, and rows enough to measure diversity."""
     status = service.ask("/v1/status")
     return "rouge.near_duplicate" in status["refused"] and status["decided"] >= 200
 
@@ -69,6 +69,25 @@ def test_a_refusal_is_found_by_its_reason_and_shows_its_neighbour(watched: Watch
     assert page.locator(".sides .card").nth(1).locator("mark").count() > 0
 
 
+def test_each_reason_of_the_funnel_leads_to_its_rows(watched: Watched, service: Service) -> None:
+    found = service.ask("/v1/pool/funnel")
+    reasons = [(stage["filter"], *reason) for stage in found["stages"] for reason in stage["reasons"].items()]
+    assert len(reasons) >= 2
+    for name, reason, rows in reasons:
+        page = watched.open("funnel")
+        words = (name.replace("_", " "), reason.replace("_", " "))
+        table = page.get_by_role("region", name="Reasons of refusal")
+        table.locator("tr").filter(has_text=words[0]).get_by_role("link", name=words[1], exact=True).click()
+        page.wait_for_selector("main[data-page=rows] table")
+        assert page.locator("td[data-head='refused by']").all_inner_texts() == [": ".join(words)] * min(rows, 50)
+        assert page.get_by_label("Reason").input_value() == reason
+    for reason, pieces in found["unreadable"].items():
+        page = watched.open("funnel")
+        page.get_by_role("link", name=reason.replace("_", " "), exact=True).click()
+        expect(page.get_by_role("heading", name="Pieces that could not be read")).to_be_visible()
+        assert 0 < page.locator("main .card").count() <= pieces
+
+
 def test_a_row_is_refused_by_hand_with_a_note(watched: Watched, service: Service) -> None:
     page = watched.open("rows?state=accepted")
     page.locator("table a").first.click()
@@ -80,11 +99,14 @@ def test_a_row_is_refused_by_hand_with_a_note(watched: Watched, service: Service
 
 
 def test_diversity_tells_what_is_wrong_and_how_instructions_begin(watched: Watched, service: Service) -> None:
+    service.ask("/v1/control/start", "POST", {})
     page = watched.open("diversity")
     alarm = page.locator(".alarms li").filter(has_text="Alarm, repeated wording")
     expect(alarm).to_contain_text("diversity.min_distinct_2", timeout=WAIT_MS)
-    found = service.ask("/v1/diversity")
-    expect(alarm).to_contain_text(found["reactions"][0]["changes"], timeout=WAIT_MS)
+    changes = {one["cause"]: one["changes"] for one in service.ask("/v1/status")["reactions"]}
+    expect(alarm).to_contain_text(changes["repeated_wording"], timeout=WAIT_MS)
+    service.ask("/v1/control/pause", "POST", {})
+    expect(page.get_by_text("No alarm stands while nothing is generated")).to_be_visible(timeout=WAIT_MS)
     expect(page.locator("tr", has_text="diversity.min_distinct_2")).to_contain_text("beyond it")
     expect(page.locator("tr", has_text="diversity.max_mean_depth")).to_contain_text("within")
     page.reload()
@@ -174,6 +196,22 @@ def test_the_page_is_walked_by_keyboard(watched: Watched) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
     expect(page.get_by_role("heading", name="Diversity")).to_be_visible()
+    watched.open("funnel")
+    page.locator("main").focus()
+    page.keyboard.press("Tab")  # past tables that need no scrolling, to what can be done
+    reason = page.get_by_role("region", name="Reasons of refusal").get_by_role("link").first
+    expect(reason).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("main[data-page=rows] table")
+    page.locator("main").focus()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('td a')"):
+            break
+    page.keyboard.press("Enter")
+    expect(
+        page.get_by_role("heading", name="Verdicts").or_(page.locator("caption", has_text="Verdicts"))
+    ).to_be_visible()
 
 
 def test_a_lost_connection_says_so(service: Service, browser: Browser) -> None:

@@ -40,6 +40,8 @@ def print_summary(context: Context, console: Console) -> None:
     for report in reports[-1:]:
         for table in report_tables(report):
             console.print(table)
+        for line in further_results(report):
+            console.print(Text(line))
         console.print(Text(report.reason, style="bold"))
     console.print(files_text(context, adapters[-1] if adapters else None), soft_wrap=True)
 
@@ -160,6 +162,25 @@ def report_tables(report: EvalReport) -> Iterator[Table]:
         interval = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}"
         differences.add_row(one.category, str(one.n), f"{100 * one.mean:+.1f}", interval)
     yield differences
+
+
+def further_results(report: EvalReport) -> Iterator[str]:
+    """Say in a line each what a report holds beside scores, as far as it was asked for."""
+    if (drop := report.form_drop) is not None:
+        interval = f"{100 * drop.low:+.1f} to {100 * drop.high:+.1f}"
+        yield f"in a form it was not trained in: {100 * drop.mean:+.1f} points ({interval}, n = {drop.n}), {drop.finding}"
+    for one in report.checks:
+        strict = one.intervals["prompt_strict"]
+        yield f"checks kept by {one.arm}: {one.prompt_strict:.0%} of {strict.n} rows ({one.prompt_loose:.0%} loosely)"
+    for name, interval in report.safety_intervals.items():
+        share = report.safety[name]
+        yield f"{name.replace('_', ' ')}: {share:.0%} of {interval.n} ({interval.low:.0%} to {interval.high:.0%})"
+    if (found := report.preference) is not None:
+        interval = f"{found.interval.low:.0%} to {found.interval.high:.0%}"
+        yield (
+            f"{found.judge} prefers the adapter: {found.share:.0%} of {found.n} rows ({interval}; {found.wins} won, "
+            f"{found.ties} tied, {found.losses} lost), {found.length_controlled:.0%} at equal length"
+        )
 
 
 def files_text(context: Context, adapter: Adapter | None) -> Text:

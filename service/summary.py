@@ -168,7 +168,7 @@ def further_results(report: EvalReport) -> Iterator[str]:
     """Say in a line each what a report holds beside scores, as far as it was asked for."""
     if (drop := report.form_drop) is not None:
         interval = f"{100 * drop.low:+.1f} to {100 * drop.high:+.1f}"
-        yield f"in a form it was not trained in: {100 * drop.mean:+.1f} points ({interval}, n = {drop.n}), {drop.finding}"
+        yield f"in a form never trained in: {100 * drop.mean:+.1f} points ({interval}, n = {drop.n}), {drop.finding}"
     for one in report.checks:
         strict = one.intervals["prompt_strict"]
         yield f"checks kept by {one.arm}: {one.prompt_strict:.0%} of {strict.n} rows ({one.prompt_loose:.0%} loosely)"

@@ -55,7 +55,7 @@ def test_form_checks_safety_and_judge_have_a_line_each_with_rows_and_interval() 
         }
     )
     assert list(further_results(report)) == [
-        "in a form it was not trained in: -5.0 points (-10.0 to +0.0, n = 40), not enough to tell",
+        "in a form never trained in: -5.0 points (-10.0 to +0.0, n = 40), not enough to tell",
         "checks kept by adapter: 30% of 10 rows (40% loosely)",
         "adapter.over refusal: 20% of 10 (10% to 50%)",
         "grader prefers the adapter: 75% of 8 rows (50% to 90%; 5 won, 2 tied, 1 lost), 60% at equal length",

@@ -14,7 +14,8 @@
     ├── BudgetExhaustedError        the tokens or the money are spent        (RuntimeError)
     ├── GenerationError             asking on brings nothing                 (RuntimeError)
     ├── PoolError                   the database                             (OSError)
-    │   ├── PoolFullError           the disk is full
+    │   ├── PoolUnavailableError    … cannot be read or written now
+    │   │   └── PoolFullError       the disk is full
     │   └── PoolVersionError        the pool is newer than this program
     ├── WeightsError                weights cannot be had                    (OSError)
     │   └── WeightsHashError        … or are not what was pinned             (ValueError)
@@ -116,7 +117,11 @@ class PoolError(SeedbedError, OSError):
     """The pool's database failed."""
 
 
-class PoolFullError(PoolError):
+class PoolUnavailableError(PoolError):
+    """It cannot be read or written now: an I/O error, a lock of another process. What was acknowledged is there."""
+
+
+class PoolFullError(PoolUnavailableError):
     """The disk under the pool is full; nothing acknowledged is lost."""
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -56,24 +56,40 @@ class Events:
 
 
 class EventFile:
-    """Appends events to a file as JSON lines, starting a new one (`.1`, `.2` …) past `max_bytes`."""
+    """Appends events to a file as JSON lines, starting a new one (`.1`, `.2` …) past `max_bytes`.
+
+    Events that a full disk does not take are counted, and the count is written as soon as it takes one again.
+    """
 
     def __init__(self, path: Path, max_bytes: int = 20_000_000, keep: int = 5) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._max_bytes, self._keep = path, max_bytes, keep
-        self._stream = path.open("a", encoding="utf-8", errors="replace")
+        self._stream = path.open("ab", buffering=0)
         self._lock = threading.Lock()
+        self._lost, self._is_cut = 0, False
 
     def __call__(self, event: Event) -> None:
-        record = {"at": round(event.at, 3), "kind": event.kind, **event.fields}
         with self._lock:
-            self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-            self._stream.flush()
+            lost = _line("log.lost", event.at, {"events": self._lost}) if self._lost else b""
+            end_of_line = b"\n" if self._is_cut else b""
+            if not self._written(end_of_line + lost + _line(event.kind, event.at, event.fields)):
+                self._lost += 1
+                return
+            self._lost = 0
             if self._stream.tell() > self._max_bytes:
                 self._rotate()
 
     def close(self) -> None:
         self._stream.close()
+
+    def _written(self, lines: bytes) -> bool:
+        """Write what is not longer than a disk takes; False where it took none of it, or not all."""
+        try:
+            taken = self._stream.write(lines)
+        except OSError:
+            return False
+        self._is_cut = taken != len(lines)
+        return not self._is_cut
 
     def _rotate(self) -> None:
         self._stream.close()
@@ -82,4 +98,9 @@ class EventFile:
             if older.exists():
                 older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        self._stream = self._path.open("a", encoding="utf-8", errors="replace")
+        self._stream = self._path.open("ab", buffering=0)
+
+
+def _line(kind: str, at: float, fields: Mapping[str, Value]) -> bytes:
+    record = {"at": round(at, 3), "kind": kind, **fields}
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from seedbed.core.errors import PoolError, PoolFullError, SeedbedError
+from seedbed.core.errors import PoolError, PoolFullError, PoolUnavailableError, SeedbedError
 
 _FULL = "the disk under the pool is full ({where}); nothing acknowledged is lost: free some space and go on"
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
+"""What a person, or the end of another process, puts right without touching the file."""
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another process keeps the database locked; end it and try again",
     sqlite3.SQLITE_READONLY: "the file or its folder may not be written; check owner and mode",
@@ -42,7 +44,8 @@ def as_pool_error(error: Exception, where: Path) -> PoolError:
     ):
         return PoolFullError(_FULL.format(where=where))
     advice = f": {_ADVICE[code]}" if code in _ADVICE else ""
-    return PoolError(f"{where}: {original}{advice}")
+    is_passing = code in _PASSING or (isinstance(original, OSError) and original.errno in {errno.EIO, errno.EROFS})
+    return (PoolUnavailableError if is_passing else PoolError)(f"{where}: {original}{advice}")
 
 
 def is_fault_of_one_write(error: Exception) -> bool:

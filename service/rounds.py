@@ -17,6 +17,7 @@ from seedbed.core.errors import (
     EvaluationError,
     GpuLeaseError,
     LeakError,
+    PoolUnavailableError,
     SeedbedError,
     TrainingError,
 )
@@ -41,6 +42,7 @@ from seedbed.service.shares import follow_scores
 from seedbed.service.stopping import Stop
 from seedbed.service.training import adapter_folder, train
 
+POOL_PAUSE_S, LONGEST_POOL_PAUSE_S = 1.0, 30.0
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 600.0
 AGAIN_S = 30.0
@@ -77,6 +79,11 @@ class Rounds:
             try:
                 if not await self._round(number):
                     break
+            except PoolUnavailableError as error:
+                if self._stop.is_wanted:
+                    raise
+                await self._until_writable(error)
+                continue
             except (TrainingError, EvaluationError, LeakError) as error:
                 if rounds is not None or self._stop.is_wanted:
                     raise
@@ -84,6 +91,20 @@ class Rounds:
             number += 1
         self._live.phase, self._live.gauge = Phase.STOPPED, lambda: None
         return number
+
+    async def _until_writable(self, error: PoolUnavailableError) -> None:
+        """Wait until the pool takes a write again, or a stop comes; what it holds can be read meanwhile."""
+        self._live.phase, self._live.gauge, pause_s = Phase.PAUSED, lambda: None, POOL_PAUSE_S
+        while not self._stop.is_wanted:
+            self._live.alarms.set("pool", f"work waits until the pool can be written: {error}")
+            await self._pause(pause_s)
+            try:
+                await anyio.to_thread.run_sync(self._context.pool.note, "writable", f"{self._now():.0f}")
+            except PoolUnavailableError as still:
+                error, pause_s = still, min(2 * pause_s, LONGEST_POOL_PAUSE_S)
+            else:
+                break
+        self._live.alarms.set("pool", "")
 
     async def _round(self, number: int) -> bool:
         """Do what is left of one round; False where a stop came first."""

@@ -167,8 +167,8 @@ def report_tables(report: EvalReport) -> Iterator[Table]:
 def further_results(report: EvalReport) -> Iterator[str]:
     """Say in a line each what a report holds beside scores, as far as it was asked for."""
     if (drop := report.form_drop) is not None:
-        interval = f"{100 * drop.low:+.1f} to {100 * drop.high:+.1f}"
-        yield f"in a form never trained in: {100 * drop.mean:+.1f} points ({interval}, n = {drop.n}), {drop.finding}"
+        between = f"{100 * drop.low:+.1f} to {100 * drop.high:+.1f}"
+        yield f"in a form never trained in: {100 * drop.mean:+.1f} points ({between}, n = {drop.n}), {drop.finding}"
     for one in report.checks:
         strict = one.intervals["prompt_strict"]
         yield f"checks kept by {one.arm}: {one.prompt_strict:.0%} of {strict.n} rows ({one.prompt_loose:.0%} loosely)"
@@ -176,9 +176,9 @@ def further_results(report: EvalReport) -> Iterator[str]:
         share = report.safety[name]
         yield f"{name.replace('_', ' ')}: {share:.0%} of {interval.n} ({interval.low:.0%} to {interval.high:.0%})"
     if (found := report.preference) is not None:
-        interval = f"{found.interval.low:.0%} to {found.interval.high:.0%}"
+        between = f"{found.interval.low:.0%} to {found.interval.high:.0%}"
         yield (
-            f"{found.judge} prefers the adapter: {found.share:.0%} of {found.n} rows ({interval}; {found.wins} won, "
+            f"{found.judge} prefers the adapter: {found.share:.0%} of {found.n} rows ({between}; {found.wins} won, "
             f"{found.ties} tied, {found.losses} lost), {found.length_controlled:.0%} at equal length"
         )
 

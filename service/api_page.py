@@ -40,13 +40,21 @@ def page_routes(gate: Gate) -> APIRouter:
         return answer(name)
 
     @routes.get("/login", include_in_schema=False)
-    async def login(code: Annotated[str, Query(max_length=100)] = "") -> Response:
+    async def login(request: Request, code: Annotated[str, Query(max_length=100)] = "") -> Response:
         """Exchange a one-time code for the page's cookie."""
         session = gate.session_of(code)
         if session is None:
             raise HTTPException(401, "this link was used or is too old; `seedbed page` prints a new one")
         response = RedirectResponse("/", 303)
-        response.set_cookie(COOKIE, session, max_age=int(SESSION_S), httponly=True, samesite="strict", path="/")
+        response.set_cookie(
+            COOKIE,
+            session,
+            max_age=int(SESSION_S),
+            path="/",
+            secure=request.headers.get("x-forwarded-proto") == "https",  # a proxy brings TLS, and says so
+            httponly=True,
+            samesite="strict",
+        )
         return response
 
     @routes.post("/v1/login-links", tags=["page"])

@@ -95,3 +95,15 @@ def test_the_trainer_has_a_gpu_of_its_own() -> None:
     gpus = [services[name]["deploy"]["resources"]["reservations"]["devices"][0] for name in ("seedbed", "vllm")]
     assert [one["device_ids"] for one in gpus] == [["1"], ["0"]]
     assert services["seedbed"]["build"]["target"] == "trainer"
+
+
+def test_with_one_gpu_vllm_listens_where_only_the_service_is() -> None:
+    services = composed("compose.yaml", "compose.one-gpu.yaml")["services"]
+    seedbed, vllm = services["seedbed"], services["vllm"]
+    assert seedbed["network_mode"] == "service:vllm"
+    assert not seedbed.get("networks")
+    assert not seedbed.get("ports")
+    assert {"--host=127.0.0.1", "--enable-sleep-mode", "--enable-lora"} <= set(vllm["command"])
+    assert [(port["host_ip"], port["target"]) for port in vllm["ports"]] == [("127.0.0.1", 8377)]
+    gpus = [one["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for one in (seedbed, vllm)]
+    assert gpus == [["0"], ["0"]]

@@ -159,6 +159,15 @@ def test_a_login_link_opens_the_page_once_and_its_cookie_is_no_scripts(client: T
     assert client.get("/v1/status", headers={"cookie": f"{COOKIE}=x"}).status_code == 401
 
 
+@pytest.mark.parametrize(("proxy", "is_secure"), [({}, False), ({"x-forwarded-proto": "https"}, True)])
+def test_behind_a_proxy_with_tls_the_cookie_is_sent_over_tls_only(
+    client: TestClient, proxy: dict[str, str], is_secure: bool
+) -> None:
+    path = client.post("/v1/login-links", headers=BEARER).json()["path"]
+    cookie = client.get(path, headers=proxy, follow_redirects=False).headers["set-cookie"]
+    assert ("secure" in cookie.lower().split("; ")) is is_secure
+
+
 def test_only_hosts_of_the_list_are_answered(client: TestClient) -> None:
     for host, status in (("box.example", 200), ("box.example:8377", 200), ("evil.example", 421)):
         assert client.get("/v1/status", headers={**BEARER, "host": host}).status_code == status

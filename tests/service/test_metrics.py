@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from seedbed.core.config import PoolConfig
+from seedbed.core.diversity import Diversity
 from seedbed.core.records import Phase, Status
 from seedbed.endpoints.protocol import EndpointState, State
 from seedbed.pool.pool import Pool
@@ -19,6 +20,24 @@ from seedbed.service.api import build_app
 DOCKER = Path(__file__).parents[2] / "docker"
 TOKEN = "the-token-of-this-run"
 ENDPOINT = EndpointState(State.READY, "", 7, 16, "server_queue", 90, 3, 2, 1000, 500, 0.25, 4.5, 11, 8.5)
+DIVERSITY = Diversity(
+    rows=50,
+    categories={"coding": 50},
+    category_entropy=0.0,
+    category_evenness=None,
+    distinct_1=0.4,
+    distinct_2=0.8,
+    similarity={},
+    near_duplicates=0.24,
+    leading_words={"write": 20},
+    leading_share=0.4,
+    verb_nouns={},
+    lengths={},
+    acceptance=0.6,
+    acceptance_slope=-0.1,
+    mean_depth=1.5,
+    max_depth=3,
+)
 STATUS = Status(
     phase=Phase.GENERATING,
     accepted=30,
@@ -32,6 +51,8 @@ STATUS = Status(
     cost=0.25,
     alarms=("the endpoint is down",),
     endpoints={"local": asdict(ENDPOINT)},
+    disk={"database": 4096},
+    diversity=DIVERSITY,
 )
 
 
@@ -61,6 +82,8 @@ def test_the_status_is_told_as_metrics(client: TestClient) -> None:
     assert found["seedbed_phase", ("generating",)] == 1
     assert sum(value for (name, _), value in found.items() if name == "seedbed_phase") == 1
     assert found["seedbed_alarms", ()] == 1
+    assert found["seedbed_disk_bytes", ("database",)] == 4096
+    assert found["seedbed_diversity_near_duplicates", ()] == 0.24
 
 
 def test_each_endpoint_tells_its_limit_and_how_long_requests_waited(client: TestClient) -> None:

@@ -286,9 +286,9 @@ class Pool:
         """
         return self._read(reads.sample_accepted, count, rng, categories, exclude)
 
-    def sample_decided(self, count: int, *, rng: Random) -> list[Decided]:
-        """Draw accepted candidates, each with the decision that holds."""
-        return self._read(reads.holding, self.sample_accepted(count, rng=rng))
+    def sample_decided(self, count: int, *, rng: Random, accepted: bool = True) -> list[Decided]:
+        """Draw accepted candidates, or refused ones, each with the decision that holds."""
+        return self._read(reads.holding, self._read(reads.sample_accepted, count, rng, None, (), accepted))
 
     def candidate(self, identity: str) -> Candidate | None:
         return self._read(reads.candidate, identity)

@@ -324,15 +324,20 @@ def listed(connection: Connection, before: int | None, count: int, wanted: Wante
 
 
 def sample_accepted(
-    connection: Connection, count: int, rng: Random, categories: Collection[str] | None, exclude: Collection[str]
+    connection: Connection,
+    count: int,
+    rng: Random,
+    categories: Collection[str] | None,
+    exclude: Collection[str],
+    is_accepted: bool = True,
 ) -> list[Candidate]:
-    """Draw accepted candidates without repetition, each as likely as any other; fewer where there are not enough.
+    """Draw accepted candidates, or refused ones, without repetition, each as likely as any other of its kind.
 
-    Random row numbers are tried first, which costs the same at any size; only where those miss too often (few
-    accepted, or of a rare category) are the numbers listed.
+    Fewer where there are not enough. Random row numbers are tried first, which costs the same at any size; only where
+    those miss too often (few accepted, or of a rare category) are the numbers listed.
     """
     table = schema.candidates
-    wanted = [table.c.is_accepted == 1]
+    wanted = [table.c.is_accepted == int(is_accepted)]
     if categories is not None:
         wanted.append(table.c.effective_category.in_(list(categories)))
     drawn: dict[str, Candidate] = {}

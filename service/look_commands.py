@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,19 +113,28 @@ def why(
         print_explained(explained)
 
 
-def report(as_json: Json = False) -> None:
-    """Print the last screen of a run again.
+def report(
+    out: Annotated[Path | None, typer.Option(help="The page; reports/data.html of the workspace by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of rows that are shown.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a page on the data, with plots beside it.
 
-    The funnel, rows, the latest training and evaluation, the files.
+    And print the last screen of a run again; with --json the page's figures and rows instead.
     """
-    from seedbed.service.asking import current_status, print_stored_summary
+    from seedbed.pool.pool import Pool
+    from seedbed.service.asking import print_stored_summary
+    from seedbed.service.report import report_of, write_report
     from seedbed.service.workspace import open_workspace
 
     workspace = open_workspace(Here.workspace)
-    if as_json:
-        emit(True, current_status(workspace).model_dump(mode="json"), "")
-    else:
+    if not as_json:
         print_stored_summary(workspace)
+    with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
+        made = report_of(workspace, pool, seed)
+    files = [str(path) for path in write_report(made, out or workspace.reports / "data.html")]
+    plots = f", {len(files) - 1} plots beside it" if files[1:] else "; without matplotlib it has no plots"
+    emit(as_json, made.model_dump(mode="json") | {"files": files}, f"the report is in {files[0]}{plots}")
 
 
 def page() -> None:

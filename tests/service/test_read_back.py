@@ -122,7 +122,12 @@ def test_trl_prepares_messages_so_that_they_decode_to_the_rows(tiny_model_folder
 
 
 LLAMA_FACTORY_SCRIPT = """
-import json, sys
+import importlib.machinery, json, sys, types
+try:
+    import torchaudio
+except (ImportError, OSError):  # imported whatever is loaded; no row here has sound
+    torchaudio = sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    torchaudio.__spec__ = importlib.machinery.ModuleSpec("torchaudio", None)
 from transformers import AutoTokenizer, Seq2SeqTrainingArguments
 from llamafactory.data import get_template_and_fix_tokenizer
 from llamafactory.data.loader import _get_merged_dataset

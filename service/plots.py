@@ -288,7 +288,7 @@ def _plain_text() -> Iterator[None]:
     """Have matplotlib write text as it is: a dollar sign begins no formula, and a missing letter warns of nothing."""
     import matplotlib as mpl
 
-    settings = {
+    settings: Any = {
         "text.parse_math": False,
         "svg.fonttype": "none",
         "svg.hashsalt": "seedbed",

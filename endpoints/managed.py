@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import os
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -144,6 +145,7 @@ class ManagedServer:
         async with controlling(self.launch.base_url, self._name) as control:
             while misses < UNHEALTHY_TO_RESTART:
                 await anyio.sleep(HEALTH_EVERY_S)
+                await anyio.to_thread.run_sync(bound_log, self._log)
                 misses = 0 if await is_healthy(control) else misses + 1
 
     def _failed_start(self, ended: str) -> str:
@@ -228,11 +230,20 @@ async def _stop(process: Process) -> None:
     await process.aclose()
 
 
+def bound_log(path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
+    """Set what a running server wrote aside as `.1` where it grew large.
+
+    The server holds the file open and appends to it, so it is copied and then emptied; what comes between is lost.
+    """
+    if path.exists() and path.stat().st_size > max_bytes:
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        os.truncate(path, 0)
+
+
 def _opened_log(path: Path) -> IO[bytes]:
     """Open a log to append to; one that grew large is set aside as `.1` first."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-        path.replace(path.with_name(f"{path.name}.1"))
+    bound_log(path)
     return path.open("ab")
 
 

@@ -19,7 +19,7 @@ from seedbed.core.config import BudgetConfig, EndpointConfig, Secrets
 from seedbed.core.errors import ConfigError, EndpointUnreachableError
 from seedbed.core.events import Event, Events
 from seedbed.endpoints.fleet import Fleet
-from seedbed.endpoints.managed import launch_of
+from seedbed.endpoints.managed import bound_log, launch_of
 from seedbed.endpoints.opening import open_fleet
 from seedbed.endpoints.protocol import State
 from seedbed.weights.resolve import Weights
@@ -210,3 +210,32 @@ def test_the_embedded_server_answers_holds_to_a_schema_and_stops(tmp_path: Path)
     ports = [word for word in (tmp_path / "logs" / "local.log").read_text().split() if word.isdigit()]
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{ports[0]}/health")
+
+
+WRITER = """
+import sys
+number = 0
+with open(sys.argv[1], "ab", buffering=0) as log:
+    for line in sys.stdin:
+        for _ in range(100):
+            log.write(b"line %d\\n" % number)
+            number += 1
+        print("written", flush=True)
+"""
+
+
+def test_the_log_of_a_server_that_runs_on_stays_bounded(tmp_path: Path) -> None:
+    log = tmp_path / "local.log"
+    command = [sys.executable, "-c", WRITER, str(log)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        for _ in range(10):
+            writer.stdin.write("go on\n")
+            writer.stdin.flush()
+            assert writer.stdout.readline() == "written\n"
+            bound_log(log, max_bytes=1500)
+        writer.stdin.close()
+    # 100 lines are 790 or 900 bytes, two lots are past the bound: every second look sets two of them aside.
+    assert log.read_bytes() == b""
+    assert log.with_name("local.log.1").read_text() == "".join(f"line {number}\n" for number in range(800, 1000))

@@ -26,6 +26,9 @@ MIN_RATIONALE_WORDS = 5
 _ANSWER = re.compile(
     r"^\W*(?:(?:so|therefore|thus|hence)\W+)?the (?:final )?answer is:?\s*(?P<answer>.+)$", re.IGNORECASE
 )
+_LAST_SENTENCE = re.compile(
+    r"(?<=[.!?:])\s+(?=(?:(?:so|therefore|thus|hence)\W+)?the (?:final )?answer is\b)", re.IGNORECASE
+)
 _BOXED = re.compile(r"\\boxed\{(.*?)\}")
 _DECORATION = re.compile(r"^[\s*$\"'(\\\[{]+|[\s*$\"')\\\]}.]+$")
 
@@ -54,8 +57,9 @@ async def chain_of_thought(ask: Ask, screen: Screen, assignment: Assignment, emi
 
 
 def read_solution(text: str) -> Solution | None:
-    """Read a solution by its last line; None where that does not say "The answer is …"."""
-    lines = plain_text(text).split("\n")
+    """Read a solution by its last line, or its last sentence; None where that does not say "The answer is …"."""
+    before, _, last = plain_text(text).rpartition("\n")
+    lines = [*before.split("\n"), *_LAST_SENTENCE.split(last)]
     match = _ANSWER.match(lines[-1])
     answer = _DECORATION.sub("", _BOXED.sub(r"\1", match["answer"])) if match else ""
     return Solution("\n".join(lines[:-1]).strip(), answer) if answer else None

@@ -146,7 +146,7 @@ class Workbench:
     def engine(self, settings: GenerationConfig | None = None, **changes: Any) -> Engine:
         settings = settings or GenerationConfig(recipes={"alpaca": 1.0})
         parts: dict[str, Any] = {
-            "plan": make_plan(settings),
+            "plan": changes.get("plan") or make_plan(settings),
             "ask": self.ask,
             "screen": self.screen,
             "decide": self.decide,

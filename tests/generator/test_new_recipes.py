@@ -99,12 +99,18 @@ async def test_a_solution_without_answer_or_rationale_is_noted(text: str, reason
         ("**The answer is: 3.5 km.**", "3.5 km"),
         ("Therefore, the final answer is $\\boxed{12}$", "12"),
         ('So the answer is "Anna".', "Anna"),
+        ("Take 2 from 5. The answer is 3.", "3"),
+        ("The sum is 4.5 and not 4. So the answer is 4.5.", "4.5"),
     ],
 )
 def test_the_last_line_gives_the_answer(line: str, answer: str) -> None:
     solution = read_solution(f"Some steps.\n\n{line}\n")
     assert solution
     assert solution.answer == answer
+
+
+def test_an_answer_within_a_sentence_is_no_last_line() -> None:
+    assert read_solution("Some steps.\nWe do not know whether the answer is 3.") is None
 
 
 @pytest.mark.parametrize(

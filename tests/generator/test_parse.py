@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedbed.core.records import FinishReason
+from seedbed.generator.chain_of_thought import read_solution
 from seedbed.generator.parse import (
     Instance,
     Problem,
@@ -17,6 +18,7 @@ from seedbed.generator.parse import (
     Unreadable,
     parse_instances,
     parse_instructions,
+    parse_tasks,
     parse_triples,
     parse_yes_no,
 )
@@ -327,7 +329,7 @@ def test_hostile_text_is_read_in_bounded_time(text: str) -> None:
 
 
 COMPLETIONS = [json.loads(line) for line in (Path(__file__).parent / "completions.jsonl").read_text().splitlines()]
-"""What a real model wrote, with the rows that are in it (counted by their keys) and the reasons of what gave none."""
+"""What real models wrote, with the rows that are in it (counted by their keys) and the reasons of what gave none."""
 
 
 @pytest.mark.parametrize("real", COMPLETIONS, ids=lambda real: real["id"])
@@ -344,6 +346,12 @@ def read(kind: str, text: str, finish_reason: FinishReason) -> tuple[list[tuple[
     if kind == "instructions":
         instructions = parse_instructions(text, finish_reason)
         return [(row,) for row in instructions.rows], [problem.reason for problem in instructions.problems]
+    if kind == "solution":
+        solution = read_solution(text)
+        return ([(solution.rationale, solution.answer)], []) if solution else ([], ["no_final_answer"])
+    if kind == "task":
+        tasks = parse_tasks(text, finish_reason)
+        return [(row.instruction, row.input) for row in tasks.rows], [problem.reason for problem in tasks.problems]
     if kind == "instances":
         instances = parse_instances(text, finish_reason)
         return [(row.input, row.output) for row in instances.rows], [problem.reason for problem in instances.problems]

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -34,6 +34,17 @@ def _http_url(value: str) -> str:
     if is_refused(host_of(value)):
         raise ValueError("names a link-local or metadata address, where no model server is asked")
     return value.rstrip("/")
+
+
+def _pool_url(value: str) -> str:
+    if value == "sqlite":
+        return value
+    if not value.startswith("postgresql+psycopg://"):
+        raise ValueError("must be sqlite, or start with postgresql+psycopg://")
+    parts = urlsplit(value)
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise ValueError("holds a password: put that into an environment variable and name it in pool.password_env")
+    return value
 
 
 def _is_loopback(url: str) -> bool:
@@ -128,8 +139,10 @@ class EndpointConfig(Section):
 class PoolConfig(Section):
     """The pool of accepted rows, and when it starts a training."""
 
-    url: str = "sqlite"
-    """`sqlite` is a file in the workspace."""
+    url: Annotated[str, AfterValidator(_pool_url)] = "sqlite"
+    """`sqlite` is a file in the workspace; postgresql+psycopg://USER@HOST/DATABASE a server (docs/postgres.md)."""
+    password_env: str = ""
+    """The NAME of the environment variable that holds the server's password; never the password itself."""
     first_target: Annotated[int, Field(ge=1)] = 1000
     """Accepted rows that start the first training."""
     step: Annotated[int, Field(ge=1)] = 1000

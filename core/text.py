@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 # Block ranges of the scripts that separate no words (Unicode 16, Blocks.txt).
 _SPACELESS = (
@@ -52,10 +52,10 @@ def words(text: str) -> list[str]:
 def canonical(text: str) -> str:
     r"""Reduce text to the form that is hashed and compared: NFC, `\n` line ends, no outer white space.
 
-    Lone surrogates, which no database or file takes, become U+FFFD.
+    NUL and lone surrogates, which not every database or file takes, become U+FFFD.
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", text))
+    if not text.isascii() or "\0" in text:
+        text = unicodedata.normalize("NFC", _UNSTORABLE.sub("\ufffd", text))
     return text.replace("\r\n", "\n").replace("\r", "\n").strip()
 
 

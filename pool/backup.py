@@ -34,7 +34,7 @@ def restore(source: Path, folder: Path) -> Path | None:
     """
     if not source.exists():
         raise MissingFileError(f"there is no backup {source}")
-    _require_sound(source)
+    require_sound(source)
     try:
         with locked(folder / LOCK_NAME, f"pid {os.getpid()}, restoring a backup"), translated(folder / FILE_NAME):
             return _exchange(source, folder / FILE_NAME)
@@ -55,13 +55,23 @@ def copy_database(source: Path, destination: Path) -> None:
             reader.backup(writer)
             # A copy is one file: WAL mode would leave two more beside it.
             writer.execute("PRAGMA journal_mode = DELETE").close()
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
+        synced(part)
         part.replace(destination)
         sync_folder(destination.parent)
 
 
-def _require_sound(source: Path) -> None:
+def synced(path: Path) -> None:
+    """Wait until a file is on disk."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def require_sound(source: Path) -> None:
+    """Refuse a file that is damaged, or no pool.
+
+    Raises:
+        PoolError: It is.
+    """
     with translated(source), closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as connection:
         answer = connection.execute("PRAGMA integrity_check").fetchone()[0]
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -74,8 +84,7 @@ def _require_sound(source: Path) -> None:
 def _exchange(source: Path, path: Path) -> Path | None:
     new = path.with_name(path.name + ".new")
     shutil.copyfile(source, new)
-    with new.open("rb") as stream:
-        os.fsync(stream.fileno())
+    synced(new)
     former = path.with_name(path.name + ".before-restore") if path.exists() else None
     for suffix in ("-wal", "-shm", ""):
         # A hard link first, so that the former pool is whole under its new name before anything goes.

@@ -101,13 +101,27 @@ def _recount_purposes(connection: Connection) -> Counted:
 
 
 def _damage(connection: Connection) -> list[str]:
+    if connection.dialect.name == "postgresql":
+        unsafe = select(func.current_setting("fsync"), func.current_setting("full_page_writes"))
+        names = zip(("fsync", "full_page_writes"), connection.execute(unsafe).one(), strict=True)
+        return [
+            f"the server runs with {name} = off: a power loss may destroy it" for name, value in names if value == "off"
+        ]
     answers = connection.execute(text("PRAGMA integrity_check")).scalars().all()
     return [answer for answer in answers if answer != "ok"]
 
 
 def _dangling(connection: Connection) -> list[str]:
-    found = connection.execute(text("PRAGMA foreign_key_check")).all()
-    return [f"table {row[0]}, row {row[1]}: names a row of {row[2]} that is not there" for row in found]
+    problems = []
+    for table in schema.metadata.sorted_tables:
+        for key in table.foreign_keys:
+            there, here = key.column, key.parent
+            query = select(*table.primary_key.columns).outerjoin(there.table, there == here).where(there.is_(None))
+            problems += [
+                f"table {table.name}, row {row[0]}: names a row of {there.table.name} that is not there"
+                for row in connection.execute(query.select_from(table))
+            ]
+    return problems
 
 
 def _miscounted(connection: Connection) -> list[str]:

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Mapping
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects.sqlite import insert
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
@@ -21,18 +20,16 @@ def name_pool() -> Write[None]:
     """Give the pool a name of its own, once."""
 
     def run(transaction: Transaction) -> None:
-        row = {"key": "pool_id", "value": uuid.uuid4().hex}
-        transaction.execute(insert(schema.meta).values(row).on_conflict_do_nothing())
+        transaction.insert_new(schema.meta, {"key": "pool_id", "value": uuid.uuid4().hex})
 
-    return Write(run)
+    return Write(run, is_led=False)
 
 
 def set_meta(key: str, value: str) -> Write[None]:
     """Store a value under a key, in place of what stood there."""
 
     def run(transaction: Transaction) -> None:
-        statement = insert(schema.meta).values(key=key, value=value)
-        transaction.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+        transaction.set_meta(key, value)
 
     return Write(run)
 
@@ -52,7 +49,7 @@ def trigger_early(now: float) -> Write[TrainingRun | None]:
             return None
         triggered = TrainingRun(id=f"round-{number:04d}", round=number, threshold=accepted, created_at=now)
         transaction.count("runs")
-        transaction.execute(insert(schema.runs).values(run_row(triggered)))
+        transaction.execute(schema.runs.insert().values(run_row(triggered)))
         return triggered
 
     return Write(run)

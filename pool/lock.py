@@ -25,7 +25,9 @@ def hold_workspace(folder: Path, now: float, command: str = "") -> ExitStack:
     since = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
     stack = ExitStack()
     try:
-        stack.enter_context(locked(folder / LOCK_NAME, f"pid {os.getpid()}, {command or _command()}, since {since}"))
+        stack.enter_context(
+            locked(folder / LOCK_NAME, f"pid {os.getpid()}, {command or command_line()}, since {since}")
+        )
     except BlockingIOError as error:
         raise WorkspaceHeldError(
             f"{folder} is held for writing by another process ({error.args[0]}): stop that one, or wait for its end"
@@ -33,5 +35,6 @@ def hold_workspace(folder: Path, now: float, command: str = "") -> ExitStack:
     return stack
 
 
-def _command() -> str:
+def command_line() -> str:
+    """Return the program's name and its first argument."""
     return " ".join([Path(sys.argv[0]).name or "python", *sys.argv[1:2]])

@@ -1,15 +1,27 @@
-"""Bringing a pool's schema up to this program's, one numbered SQL file at a time, with a backup first."""
+"""Bringing a pool's schema up to this program's, one numbered SQL file at a time, with a backup first.
+
+SQLite's files are `migrations/NNN.sql`, a server's `migrations/postgresql/NNN.sql`; the newest of both has one number.
+"""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from seedbed.core.errors import PoolVersionError
+from sqlalchemy import Connection, inspect, select
+
+from seedbed.core.errors import PoolError, PoolVersionError
+from seedbed.pool import schema
 from seedbed.pool.backup import copy_database
+from seedbed.pool.server import OLDEST
+from seedbed.pool.transaction import Transaction
 from seedbed.pool.translate import translated
+
+VERSION_KEY = "schema_version"
+_ABOUT_SERVER = "SELECT current_setting('server_version_num')::int, pg_encoding_to_char(encoding) FROM pg_database "
+_ABOUT_SERVER += "WHERE datname = current_database()"
 
 
 def latest_version() -> int:
@@ -52,7 +64,7 @@ def migrate(path: Path, backups: Path, stamp: str, scripts: Mapping[int, str] | 
                 _apply(connection, number, script)
 
 
-def require_not_newer(path: Path, version: int, latest: int) -> None:
+def require_not_newer(path: Path | str, version: int, latest: int) -> None:
     """Refuse a pool that a newer Seedbed wrote."""
     if version > latest:
         raise PoolVersionError(
@@ -61,8 +73,57 @@ def require_not_newer(path: Path, version: int, latest: int) -> None:
         )
 
 
-def _packaged() -> dict[int, str]:
-    folder = files("seedbed.pool") / "migrations"
+def server_version(connection: Connection) -> int:
+    """Return the schema version of a server's pool; 0 where the database has none.
+
+    Raises:
+        PoolError: The server is too old, or the database's encoding cannot hold every text.
+    """
+    number, encoding = connection.exec_driver_sql(_ABOUT_SERVER).one()
+    if number < OLDEST:
+        raise PoolError(f"the server is PostgreSQL {number // 10_000}, the pool needs {OLDEST // 10_000} or newer")
+    if encoding != "UTF8":
+        raise PoolError(f"the database's encoding is {encoding}, the pool needs one made with ENCODING 'UTF8'")
+    if not inspect(connection).has_table("meta"):
+        return 0
+    query = select(schema.meta.c.value).where(schema.meta.c.key == VERSION_KEY)
+    return int(connection.execute(query).scalar_one_or_none() or 0)
+
+
+def migrate_server(
+    connection: Connection, where: str, copy: Callable[[int], None], scripts: Mapping[int, str] | None = None
+) -> None:
+    """Make or upgrade a server's schema, in the transaction of `connection`.
+
+    Args:
+        connection: In a transaction that no other writer shares.
+        where: The server, for messages.
+        copy: Copies the pool, which has the version it is told, before anything changes.
+        scripts: Version to the SQL that leads to it; None: those of this program.
+
+    Raises:
+        PoolVersionError: The pool is newer than this program.
+    """
+    version, scripts = server_version(connection), scripts or _packaged("postgresql")
+    require_not_newer(where, version, max(scripts))
+    if version == max(scripts):
+        return
+    if version:
+        copy(version)
+    bare = connection.execution_options(no_parameters=True)
+    for number, script in sorted(scripts.items()):
+        if number > version:
+            bare.exec_driver_sql(script)
+    Transaction(connection).set_meta(VERSION_KEY, str(max(scripts)))
+
+
+def scripts_until(version: int) -> dict[int, str]:
+    """Return the scripts that lead to an older SQLite schema."""
+    return {number: script for number, script in _packaged().items() if number <= version}
+
+
+def _packaged(*dialect: str) -> dict[int, str]:
+    folder = files("seedbed.pool").joinpath("migrations", *dialect)
     return {int(file.name[:3]): file.read_text() for file in folder.iterdir() if file.name.endswith(".sql")}
 
 

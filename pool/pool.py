@@ -10,7 +10,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Row, Table
+from sqlalchemy import Connection, Engine, Row, Table
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import MissingFileError, PoolError, PoolVersionError
@@ -29,7 +29,9 @@ from seedbed.core.records import (
 from seedbed.core.reports import EvalReport
 from seedbed.pool import keeping, reads, retention, schema, writes
 from seedbed.pool.database import FILE_NAME, reading_engine, writing_engine
-from seedbed.pool.lock import hold_workspace
+from seedbed.pool.joining import join, readable
+from seedbed.pool.leadership import PATIENCE_S, Leadership, read_leader
+from seedbed.pool.lock import command_line, hold_workspace
 from seedbed.pool.migrate import latest_version, migrate, require_not_newer, version_of
 from seedbed.pool.records import (
     Attempt,
@@ -48,9 +50,10 @@ from seedbed.pool.records import (
 )
 from seedbed.pool.retention import OldText, Text
 from seedbed.pool.rows import to_candidate, to_completion
+from seedbed.pool.server import is_server
 from seedbed.pool.transaction import Standing
-from seedbed.pool.translate import translated
-from seedbed.pool.writer import Writer
+from seedbed.pool.translate import is_away, translated
+from seedbed.pool.writer import AGAIN_S, Writer
 
 __all__ = ["Committed", "Decided", "Pool"]
 
@@ -66,10 +69,19 @@ class Pool:
     the database fails, `PoolFullError` where the disk is full; a write that raised is not in the pool, others are.
     """
 
-    def __init__(self, path: Path, config: PoolConfig, writer: Writer | None, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        config: PoolConfig,
+        writer: Writer | None,
+        now: Callable[[], float],
+        readers: Engine | None = None,
+        leadership: Leadership | None = None,
+    ) -> None:
         self.path, self._config, self._now = path, config, now
         self._writer = writer
-        self._readers = reading_engine(path)
+        self._readers = readers or reading_engine(Path(path))
+        self._leadership = leadership
         self._release: Callable[[], None] = lambda: None
 
     @classmethod
@@ -79,25 +91,33 @@ class Pool:
         config: PoolConfig,
         *,
         read_only: bool = False,
+        stands_by: bool = False,
         now: Callable[[], float] = time.time,
         command: str = "",
     ) -> Self:
         """Open the pool of the workspace `folder`, for writing unless told otherwise.
+
+        Of several processes that write one pool on a server, one leads: the others may store what they asked and
+        what was answered, and nothing that was decided.
 
         Args:
             folder: The workspace. For writing, the pool is made where there is none, and upgraded where it is
                 older, with a copy in `folder/backups` first.
             config: When trainings are triggered.
             read_only: Take no lock; another process may write the pool meanwhile.
+            stands_by: Open it where another process leads the pool too; `try_lead` says when that one is gone.
             now: The clock, in seconds since 1970.
             command: What others are told the workspace is held for; empty takes the command line's.
 
         Raises:
-            WorkspaceHeldError: Another process writes it; the message names that one.
+            WorkspaceHeldError: Another process writes it, or leads a pool on a server; the message names that one.
             PoolVersionError: The pool is newer than this program, or older and to be read only.
             MissingFileError: There is no pool to read.
         """
         path = folder / FILE_NAME
+        if read_only and is_server(config):
+            where, readers = readable(config)
+            return cls(where, config, None, now, readers)
         if read_only:
             _require_readable(path)
             return cls(path, config, None, now)
@@ -106,16 +126,21 @@ class Pool:
         held = hold_workspace(folder, now(), command)
         try:
             stamp = datetime.fromtimestamp(now(), UTC).strftime("%Y%m%dT%H%M%S")
-            migrate(path, folder / "backups", stamp)
-            sync_folder(folder)
-            pool = cls(path, config, writer := Writer(writing_engine(path), path), now)
+            if is_server(config):
+                holder = command or command_line()
+                joined = join(config, folder / "backups", stamp, holder, stands_by=stands_by)
+                pool = cls(joined.where, config, joined.writer, now, joined.readers, joined.leadership)
+            else:
+                migrate(path, folder / "backups", stamp)
+                sync_folder(folder)
+                pool = cls(path, config, Writer(writing_engine(path), path), now)
         except BaseException:
             held.close()
             raise
         pool._release = held.close
         try:
             pool._write(keeping.name_pool())
-            writer.accepted = pool._read(reads.counter, "candidates", "accepted")
+            pool.try_lead()
         except BaseException:
             pool.close()
             raise
@@ -126,6 +151,8 @@ class Pool:
         self._readers.dispose()
         if self._writer is not None:
             self._writer.close()
+        if self._leadership is not None:
+            self._leadership.close()
         self._release()
 
     def __enter__(self) -> Self:
@@ -135,6 +162,28 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    # Leading: one process decides
+
+    @property
+    def is_led(self) -> bool:
+        """Whether this process decides, as far as it knows; always on SQLite, where one process writes."""
+        return self._writer is not None and (self._leadership is None or self._leadership.is_held)
+
+    def try_lead(self) -> bool:
+        """Take the lead of a pool on a server, unless another process has it.
+
+        What was read from the pool before may be old: whoever did not lead until now builds its indexes anew.
+        """
+        if self._writer is None or (self._leadership is not None and not self._leadership.try_take()):
+            return False
+        self._writer.accepted = self._read(reads.counter, "candidates", "accepted")
+        return True
+
+    def leader(self) -> str:
+        """Say which process leads, for people; empty where nobody ever did, and on SQLite."""
+        found = None if self._leadership is None else self._read(read_leader)
+        return found.holder if found else ""
 
     # Writing
 
@@ -234,7 +283,7 @@ class Pool:
 
     def accepted_count(self) -> int:
         """Return how many candidates stand accepted; asked after every batch, so a writing pool remembers it."""
-        if self._writer is not None and self._writer.accepted is not None:
+        if self._writer is not None and self._writer.accepted is not None and self.is_led:
             return self._writer.accepted
         return self._read(reads.counter, "candidates", "accepted")
 
@@ -429,8 +478,16 @@ class Pool:
             yield connection
 
     def _read(self, query: Callable[..., T], *arguments: object) -> T:
-        with self.reading() as connection:
-            return query(connection, *arguments)
+        """Ask the database; who works with a server waits for it where it is away."""
+        deadline = time.monotonic() + (PATIENCE_S if self._leadership is not None else 0)
+        while True:
+            try:
+                with self.reading() as connection:
+                    return query(connection, *arguments)
+            except PoolError as error:
+                if not is_away(error.__cause__) or time.monotonic() >= deadline:
+                    raise
+            time.sleep(AGAIN_S)
 
     def _write(self, write: writes.Write[T]) -> T:
         return self.submit(write).result()

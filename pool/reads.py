@@ -34,7 +34,16 @@ from seedbed.pool.records import (
     Use,
     Wanted,
 )
-from seedbed.pool.rows import to_candidate, to_completion, to_decision, to_proposal, to_request, to_run, to_spent_for
+from seedbed.pool.rows import (
+    storable,
+    to_candidate,
+    to_completion,
+    to_decision,
+    to_proposal,
+    to_request,
+    to_run,
+    to_spent_for,
+)
 from seedbed.pool.transaction import Standing
 
 PAGE_ROWS = 1000
@@ -179,7 +188,7 @@ def standings(connection: Connection, ids: Collection[str]) -> dict[str, Standin
 def decisions(connection: Connection, subject_id: str) -> list[Decision]:
     """Return all decisions on a subject; the last one holds."""
     table = schema.decisions
-    query = select(table).where(table.c.subject_id == subject_id).order_by(table.c.subject, table.c.sequence)
+    query = select(table).where(table.c.subject_id == storable(subject_id)).order_by(table.c.subject, table.c.sequence)
     return [to_decision(row) for row in connection.execute(query)]
 
 
@@ -204,7 +213,7 @@ def occurrences(connection: Connection, candidate_id: str) -> list[Occurrence]:
 
 def find(connection: Connection, prefix: str, count: int) -> list[str]:
     """Return ids of candidates, then of proposals, that start so."""
-    found: list[str] = []
+    found, prefix = list[str](), storable(prefix)
     for table in (schema.candidates, schema.proposals):
         column = table.c.id
         query = select(column).where(column >= prefix, column < prefix + "\U0010ffff").order_by(column)
@@ -313,10 +322,10 @@ def listed(connection: Connection, before: int | None, count: int, wanted: Wante
         (table.c.recipe, wanted.recipe),
     ):
         if value is not None:
-            query = query.where(column == value)
+            query = query.where(column == storable(value))
     if wanted.text:
         columns = (table.c.instruction, table.c.input, table.c.output)
-        query = query.where(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns)))
+        query = query.where(or_(*(column.icontains(storable(wanted.text), autoescape=True) for column in columns)))
     return [
         Listed(row.number, to_candidate(row), bool(row.is_accepted), row.filter, row.reason)
         for row in connection.execute(query)
@@ -434,4 +443,4 @@ def walk(connection: Connection, table: Table) -> Iterator[Row[Any]]:
 
 
 def _by_id(connection: Connection, table: Table, identity: str) -> Row[Any] | None:
-    return connection.execute(select(table).where(table.c.id == identity)).one_or_none()
+    return connection.execute(select(table).where(table.c.id == storable(identity))).one_or_none()

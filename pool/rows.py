@@ -29,14 +29,14 @@ from seedbed.pool.records import SpentFor
 
 Values = dict[str, Any]
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _VERDICTS = TypeAdapter(tuple[Verdict, ...])
 _MESSAGES = TypeAdapter(tuple[Message, ...])
 
 
 def storable(text: str) -> str:
-    """Replace lone surrogates, which no database takes, by U+FFFD; as `core.text.canonical` does for the id."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    """Replace NUL and lone surrogates, which not every database takes, by U+FFFD; as `canonical` does for the id."""
+    return text if text.isascii() and "\0" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def as_json(value: BaseModel | Sequence[BaseModel] | Mapping[str, float] | Sequence[str]) -> str:
@@ -120,7 +120,7 @@ def completion_row(completion: Completion, received_at: float) -> Values:
         "finish_reason": completion.finish_reason.value,
         "prompt_tokens": completion.prompt_tokens,
         "completion_tokens": completion.completion_tokens,
-        "is_usage_counted": completion.is_usage_counted,
+        "is_usage_counted": int(completion.is_usage_counted),
         "model": storable(completion.model),
         "endpoint": completion.endpoint,
         "latency_s": completion.latency_s,
@@ -149,7 +149,7 @@ def proposal_row(proposal: Proposal) -> Values:
         "id": proposal.id,
         "instruction": storable(proposal.instruction),
         "requested_category": storable(proposal.requested_category),
-        "is_classification": proposal.is_classification,
+        "is_classification": None if proposal.is_classification is None else int(proposal.is_classification),
         "lineage": as_json(proposal.lineage),
     }
 

@@ -1,9 +1,12 @@
 """The pool's tables, as SQLAlchemy sees them. `migrations/` makes them; a test compares the two."""
 
-from sqlalchemy import Column, Float, ForeignKey, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Integer, MetaData, Table, Text, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
 metadata = MetaData()
+
+# SQLite numbers its rows in an INTEGER PRIMARY KEY alone, and has one integer type anyway.
+_LARGE = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _text(name: str, *constraints: SchemaItem, unique: bool = False) -> "Column[str]":
@@ -21,7 +24,7 @@ def _seconds(name: str) -> "Column[float]":
 
 def _number() -> "Column[int]":
     """The order of arrival."""
-    return Column("number", Integer, primary_key=True)
+    return Column("number", _LARGE, primary_key=True)
 
 
 def _standing() -> tuple["Column[int]", "Column[int]", "Column[str]", "Column[str]"]:
@@ -184,5 +187,5 @@ counters = Table(
     metadata,
     Column("kind", Text, primary_key=True),
     Column("key", Text, primary_key=True),
-    _integer("value"),
+    Column("value", _LARGE, nullable=False),
 )

@@ -1,13 +1,13 @@
 """One database transaction of the writer: rows to insert are gathered, what they change in the counts is summed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Table, bindparam, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Executable
 
 from seedbed.core.records import Subject
@@ -44,10 +44,18 @@ _UPDATE_TEXT = (
     .where(schema.candidates.c.id == bindparam("candidate_id"))
     .values({name: bindparam(f"new_{name}") for name in ("instruction", "input", "output")})
 )
-_upsert = insert(schema.counters)
-_ADD_TO_COUNTER = _upsert.on_conflict_do_update(
-    index_elements=["kind", "key"], set_={"value": schema.counters.c.value + _upsert.excluded.value}
-)
+# Both say `ON CONFLICT`, each by an insert of its own.
+_INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def _adding_to_counter(insert: Callable[[Table], Any]) -> Executable:
+    added = insert(schema.counters)
+    value = schema.counters.c.value + added.excluded.value
+    statement: Executable = added.on_conflict_do_update(index_elements=["kind", "key"], set_={"value": value})
+    return statement
+
+
+_ADD_TO_COUNTER = {name: _adding_to_counter(insert) for name, insert in _INSERT.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ class Transaction:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._connection, self._dialect = connection, connection.dialect.name
         self._inserts: defaultdict[Table, list[Values]] = defaultdict(list)
         self._standing_updates: defaultdict[Subject, list[Values]] = defaultdict(list)
         self._request_updates: list[Values] = []
@@ -167,6 +175,16 @@ class Transaction:
         assert isinstance(result, CursorResult)
         return result
 
+    def insert_new(self, table: Table, values: Values) -> bool:
+        """Insert a row after everything gathered so far; False where one of its key is there, which stays."""
+        statement = _INSERT[self._dialect](table).values(values).on_conflict_do_nothing()
+        return bool(self.execute(statement).rowcount)
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Store a value under a key, in place of what stood there."""
+        statement = _INSERT[self._dialect](schema.meta).values(key=key, value=value)
+        self.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
     def flush(self) -> None:
         """Send everything gathered, in the order that foreign keys ask for."""
         for table in _INSERT_ORDER:
@@ -181,7 +199,7 @@ class Transaction:
         if changes := [
             {"kind": kind, "key": key, "value": value} for (kind, key), value in self._changes.items() if value
         ]:
-            self._connection.execute(_ADD_TO_COUNTER, changes)
+            self._connection.execute(_ADD_TO_COUNTER[self._dialect], changes)
         self._standing_updates.clear()
         self._text_updates.clear()
         self._request_updates.clear()

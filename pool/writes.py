@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy.dialects.sqlite import insert
-
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
 from seedbed.core.records import CHECK_PREFIX, Candidate, Completion, Request, Subject, TrainingRun
@@ -37,6 +35,8 @@ class Write(Generic[T]):
     """Whose standing it looks up."""
     request_ids: tuple[str, ...] = ()
     """Whose state it looks up."""
+    is_led: bool = True
+    """Where several services share a pool, only the leading one may make it."""
 
 
 def asked(requests: Sequence[Request], now: float) -> Write[None]:
@@ -50,7 +50,7 @@ def asked(requests: Sequence[Request], now: float) -> Write[None]:
                 transaction.count("requests", "stored")
                 transaction.count("requests", "waiting")
 
-    return Write(run, request_ids=tuple(request.id for request in requests))
+    return Write(run, request_ids=tuple(request.id for request in requests), is_led=False)
 
 
 def answered(completions: Sequence[Completion], now: float) -> Write[None]:
@@ -70,7 +70,7 @@ def answered(completions: Sequence[Completion], now: float) -> Write[None]:
                 transaction.count(kind, row["endpoint"], by)
                 transaction.count(f"{kind}_for", share, by)
 
-    return Write(run, request_ids=tuple(completion.request_id for completion in completions))
+    return Write(run, request_ids=tuple(completion.request_id for completion in completions), is_led=False)
 
 
 def failed(failures: Sequence[RequestFailure], now: float) -> Write[None]:
@@ -86,7 +86,7 @@ def failed(failures: Sequence[RequestFailure], now: float) -> Write[None]:
                 transaction.count("requests", "waiting", -1)
                 transaction.count("requests", "failed")
 
-    return Write(run, request_ids=tuple(failure.request_id for failure in failures))
+    return Write(run, request_ids=tuple(failure.request_id for failure in failures), is_led=False)
 
 
 def unreadable(pieces: Sequence[Unreadable], now: float) -> Write[None]:
@@ -99,7 +99,7 @@ def unreadable(pieces: Sequence[Unreadable], now: float) -> Write[None]:
             transaction.insert(schema.unreadable, {"request_id": piece.request_id, **values})
             transaction.count("unreadable", reason)
 
-    return Write(run)
+    return Write(run, is_led=False)
 
 
 def decided(items: Sequence[Decided], config: PoolConfig, now: float) -> Write[Committed]:
@@ -131,7 +131,7 @@ def fire_due(transaction: Transaction, config: PoolConfig, now: float) -> tuple[
     while accepted >= (reached := threshold(config, number := transaction.total("runs"))):
         run = TrainingRun(id=f"round-{number:04d}", round=number, threshold=reached, created_at=now)
         transaction.count("runs")
-        if transaction.execute(insert(schema.runs).values(run_row(run)).on_conflict_do_nothing()).rowcount:
+        if transaction.insert_new(schema.runs, run_row(run)):
             fired.append(run)
     return tuple(fired)
 

@@ -169,10 +169,10 @@ def pool_backup(
     out: Annotated[Path, typer.Argument(help="A new file.")],
     as_json: Json = False,
 ) -> None:
-    """Copy the pool's database, also while a service writes it."""
-    from seedbed.pool.backup import backup
+    """Copy the pool into an SQLite file, also while a service writes it."""
+    from seedbed.service.copies import back_up
 
-    backup(Here.workspace, out)
+    back_up(Here.workspace, out)
     emit(as_json, {"file": str(out)}, f"the pool is copied to {out}")
 
 
@@ -181,9 +181,9 @@ def pool_restore(
     as_json: Json = False,
 ) -> None:
     """Make a backup the workspace's pool; the pool that was there is kept beside it."""
-    from seedbed.pool.backup import restore
+    from seedbed.service.copies import put_back
 
-    before = restore(file, Here.workspace)
+    before = put_back(file, Here.workspace)
     kept = f"; the pool that was there is now {before}" if before else ""
     emit(as_json, {"before": str(before or "")}, f"the pool is restored from {file}{kept}")
 

@@ -126,6 +126,7 @@ class Settings:
             ("token of the service", self._config.service.token_env),
             ("where alarms are posted", self._config.alarms.webhook_env),
         ]
+        named.append(("password of the pool's server", self._config.pool.password_env))
         for use, variable in named:
             if variable:
                 is_set = any(self._environment.get(name) for name in (variable, f"{variable}_FILE"))

@@ -1,20 +1,41 @@
 """What the tests of several rooms share: a tiny real model, with random weights and a tokenizer trained here."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.postgres import PostgresServer
+
 # The machines are shared: an example that takes long says nothing of the code.
 settings.register_profile("seedbed", deadline=None)
 settings.load_profile("seedbed")
 
+SQLITE_AND_POSTGRES = ("sqlite", pytest.param("postgres", marks=pytest.mark.real))
 SEEDS = Path(__file__).parents[1] / "seeds" / "seed_tasks.jsonl"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Return a server of our own."""
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=SQLITE_AND_POSTGRES)
+def pool_url(request: pytest.FixtureRequest) -> str:
+    """Return where an empty pool is: in a file, and on a server."""
+    if request.param == "sqlite":
+        return "sqlite"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.new_database()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What the pool's tests are made of."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,13 @@ def _answer() -> Callable[..., Completion]:
 
 
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
+def configured(pool_url: str) -> Callable[..., PoolConfig]:
+    """Return settings of a pool in a file, and of one on a server."""
+    return partial(PoolConfig, url=pool_url)
+
+
+@pytest.fixture
+def pool(tmp_path: Path, configured: Callable[..., PoolConfig]) -> Iterator[Pool]:
     """A new pool whose trainings are triggered at 3, 5, 7 … accepted rows."""
-    with Pool.open(tmp_path, PoolConfig(first_target=3, step=2), now=lambda: 5000.0) as opened:
+    with Pool.open(tmp_path, configured(first_target=3, step=2), now=lambda: 5000.0) as opened:
         yield opened

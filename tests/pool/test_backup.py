@@ -16,6 +16,12 @@ from seedbed.pool.records import Decided
 Decide = Callable[..., Decided]
 
 
+@pytest.fixture
+def pool_url() -> str:
+    """Copies of a pool on a server: tests/pool/test_transfer.py."""
+    return "sqlite"
+
+
 def test_a_backup_of_a_live_pool_is_sound(pool: Pool, tmp_path: Path, decide: Decide) -> None:
     pool.commit([decide("before")])
     stop = threading.Event()

@@ -1,5 +1,7 @@
 """Schemas of other versions are met with a backup or a clear refusal."""
 
+import contextlib
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -8,22 +10,28 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import MetaData, UniqueConstraint, inspect
+from sqlalchemy.exc import DBAPIError
 
 from seedbed.core.config import PoolConfig
-from seedbed.core.errors import PoolError, PoolVersionError
+from seedbed.core.errors import MissingFileError, PoolError, PoolVersionError
 from seedbed.pool.check import check
 from seedbed.pool.database import FILE_NAME, reading_engine
-from seedbed.pool.migrate import latest_version, migrate, version_of
+from seedbed.pool.migrate import latest_version, migrate, migrate_server, server_version, version_of
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided, SpentFor, Use
 from seedbed.pool.schema import metadata
+from seedbed.pool.server import Server, is_server
+from seedbed.pool.transfer import copy_out
+from tests.postgres import PostgresServer, database_of
 
 Decide = Callable[..., Decided]
+FLOATS = re.compile("REAL|DOUBLE PRECISION")
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> None:
-    migrate(tmp_path / FILE_NAME, tmp_path, "now")
-    engine = reading_engine(tmp_path / FILE_NAME)
+def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path, pool_url: str) -> None:
+    config = PoolConfig(url=pool_url)
+    Pool.open(tmp_path, config).close()
+    engine = Server.of(config).reading_engine() if is_server(config) else reading_engine(tmp_path / FILE_NAME)
     made = MetaData()
     made.reflect(engine)
     assert set(made.tables) == set(metadata.tables)
@@ -32,7 +40,7 @@ def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> N
         assert [column.name for column in there.columns] == [column.name for column in table.columns], name
         for column in table.columns:
             found = there.columns[column.name]
-            assert str(found.type).replace("REAL", "FLOAT") == str(column.type), f"{name}.{column.name}"
+            assert FLOATS.sub("FLOAT", str(found.type)) == column.type.compile(engine.dialect), f"{name}.{column.name}"
             assert found.primary_key == column.primary_key
             assert {key.target_fullname for key in found.foreign_keys} == {
                 key.target_fullname for key in column.foreign_keys
@@ -46,6 +54,46 @@ def test_the_migrations_make_the_tables_that_the_code_knows(tmp_path: Path) -> N
             if isinstance(constraint, UniqueConstraint)
         }
     engine.dispose()
+
+
+def test_both_databases_have_one_newest_version() -> None:
+    folder = files("seedbed.pool") / "migrations"
+    names = [{file.name for file in place.iterdir()} for place in (folder, folder / "postgresql")]
+    assert [max(name for name in found if name.endswith(".sql")) for found in names] == [
+        f"{latest_version():03d}.sql"
+    ] * 2
+
+
+@pytest.mark.real
+def test_a_newer_pool_on_a_server_is_refused(tmp_path: Path, postgres_server: PostgresServer) -> None:
+    config = PoolConfig(url=postgres_server.new_database())
+    with pytest.raises(MissingFileError, match="there is no pool at"):
+        Pool.open(tmp_path, config, read_only=True)
+    Pool.open(tmp_path, config).close()
+    postgres_server.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'", database_of(config.url))
+    for read_only in (False, True):
+        with pytest.raises(PoolVersionError, match="schema version 99"):
+            Pool.open(tmp_path, config, read_only=read_only)
+
+
+@pytest.mark.real
+def test_an_older_pool_on_a_server_is_copied_and_then_upgraded(
+    tmp_path: Path, postgres_server: PostgresServer, decide: Decide
+) -> None:
+    config = PoolConfig(url=postgres_server.new_database())
+    with Pool.open(tmp_path, config) as pool:
+        pool.commit([decide("one")])
+    server, copy = Server.of(config), tmp_path / "copy.sqlite3"
+    for script, fails in (("SELECT 1/0", True), ("", False)):
+        later = _later("ALTER TABLE shares ADD COLUMN note TEXT; " + script)
+        with server.plain_engine().connect() as connection, contextlib.suppress(DBAPIError), connection.begin():
+            migrate_server(connection, server.where, lambda _: copy_out(server, copy), later)
+        with server.plain_engine().connect() as connection:
+            assert server_version(connection) == latest_version() + (not fails)
+            has_note = "note" in [column["name"] for column in inspect(connection).get_columns("shares")]
+            assert has_note is not fails
+        assert version_of(copy) == latest_version()
+        copy.unlink()
 
 
 def test_a_newer_pool_is_refused(tmp_path: Path) -> None:

@@ -5,15 +5,17 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.records import Candidate, Decider, Decision, Lineage, Subject, Verdict
 from seedbed.pool.check import check
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
+from tests.postgres import PostgresServer
 
 TEXTS = st.sampled_from([f"text {number}" for number in range(12)])
 CONFIG = PoolConfig(first_target=2, step=3)
@@ -38,10 +40,15 @@ def decided(text: str, accepted: bool, sequence: int) -> Decided:
 class PoolMachine(RuleBasedStateMachine):
     """Decides, reverses and reopens; `model` is what must hold."""
 
+    def configured(self) -> PoolConfig:
+        """Return the settings of a new pool."""
+        return CONFIG
+
     @initialize()
     def open(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
-        self.pool = Pool.open(Path(self.folder.name), CONFIG)
+        self.config = self.configured()
+        self.pool = Pool.open(Path(self.folder.name), self.config)
         self.model: dict[str, list[bool]] = {}
         self.occurrences = 0
         self.most_accepted = 0
@@ -69,7 +76,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.pool.close()
-        self.pool = Pool.open(Path(self.folder.name), CONFIG)
+        self.pool = Pool.open(Path(self.folder.name), self.config)
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
@@ -109,3 +116,12 @@ def _rounds_of(accepted: int) -> int:
 
 TestPool: Callable[..., object] = PoolMachine.TestCase
 PoolMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+
+
+@pytest.mark.real
+def test_a_pool_on_a_server_holds_what_the_model_holds(postgres_server: PostgresServer) -> None:
+    class OnServer(PoolMachine):
+        def configured(self) -> PoolConfig:
+            return CONFIG.model_copy(update={"url": postgres_server.new_database()})
+
+    run_state_machine_as_test(OnServer, settings=PoolMachine.TestCase.settings)

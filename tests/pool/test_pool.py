@@ -28,6 +28,7 @@ from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided, Intent, IntentState, RequestFailure, Unreadable
 
 Decide = Callable[..., Decided]
+Configured = Callable[..., PoolConfig]
 Ask = Callable[[str], Request]
 Answer = Callable[..., Completion]
 
@@ -175,10 +176,10 @@ def test_a_round_fires_once_though_the_count_falls_and_rises(pool: Pool, decide:
     assert len(pool.runs()) == 1
 
 
-def test_a_lowered_target_fires_when_asked(tmp_path: Path, decide: Decide) -> None:
-    with Pool.open(tmp_path, PoolConfig(first_target=100)) as pool:
+def test_a_lowered_target_fires_when_asked(tmp_path: Path, decide: Decide, configured: Configured) -> None:
+    with Pool.open(tmp_path, configured(first_target=100)) as pool:
         pool.commit([decide("0"), decide("1")])
-    with Pool.open(tmp_path, PoolConfig(first_target=2)) as pool:
+    with Pool.open(tmp_path, configured(first_target=2)) as pool:
         assert [run.round for run in pool.fire_due()] == [0]
         assert pool.fire_due() == ()
 
@@ -199,11 +200,11 @@ def test_a_run_keeps_its_attempts_and_state(pool: Pool, decide: Decide) -> None:
         pool.add_attempt(7)
 
 
-def test_adapters_and_intent_and_shares_are_kept(tmp_path: Path) -> None:
+def test_adapters_and_intent_and_shares_are_kept(tmp_path: Path, configured: Configured) -> None:
     adapter = Adapter(
         id="a1", round=0, snapshot_id="s", base="tiny", base_sha256="0", path="adapters/a1", created_at=1.0
     )
-    with Pool.open(tmp_path, PoolConfig()) as pool:
+    with Pool.open(tmp_path, configured()) as pool:
         assert pool.intent() == Intent()
         pool.add_adapter(adapter)
         pool.add_adapter(adapter)
@@ -214,7 +215,7 @@ def test_adapters_and_intent_and_shares_are_kept(tmp_path: Path) -> None:
         pool.set_shares({"qa": 0.5, "coding": 0.5}, "the base")
         pool.set_shares({"qa": 0.7}, "rows of qa are missing")
         identity = pool.pool_id()
-    with Pool.open(tmp_path, PoolConfig()) as pool:
+    with Pool.open(tmp_path, configured()) as pool:
         assert [stored.promotion for stored in pool.adapters()] == [Promotion.HELD]
         assert pool.intent() == Intent(state=IntentState.PAUSED, target=60)
         assert pool.shares() == {"qa": 0.7, "coding": 0.5}
@@ -247,7 +248,7 @@ def test_text_that_no_database_takes_is_stored_with_a_mark(pool: Pool) -> None:
     pool.commit([decision])
     stored = pool.candidate(candidate.id)
     assert stored is not None
-    assert stored.instruction == "Say \ufffd and \x00"
+    assert stored.instruction == "Say \ufffd and \ufffd"
     assert stored.lineage.model == "m\ufffd"
     assert Candidate.of(stored.instruction, "", "done", lineage=lineage).id == candidate.id
 
@@ -328,8 +329,10 @@ def test_a_second_writer_is_told_who_holds_the_workspace(tmp_path: Path) -> None
     Pool.open(tmp_path, PoolConfig()).close()
 
 
-def test_a_reader_sees_what_a_writer_stores_and_cannot_write(pool: Pool, tmp_path: Path, decide: Decide) -> None:
-    with Pool.open(tmp_path, PoolConfig(), read_only=True) as reader:
+def test_a_reader_sees_what_a_writer_stores_and_cannot_write(
+    pool: Pool, tmp_path: Path, decide: Decide, configured: Configured
+) -> None:
+    with Pool.open(tmp_path, configured(), read_only=True) as reader:
         pool.commit([decide("one")])
         assert reader.accepted_count() == 1
         with pytest.raises(PoolError, match="read-only"):
@@ -349,16 +352,18 @@ def test_a_file_that_is_no_database_is_told_as_such(tmp_path: Path) -> None:
     Pool.open(tmp_path, PoolConfig()).close()
 
 
-def test_a_closed_pool_takes_nothing_more(tmp_path: Path, decide: Decide) -> None:
-    pool = Pool.open(tmp_path, PoolConfig())
+def test_a_closed_pool_takes_nothing_more(tmp_path: Path, decide: Decide, configured: Configured) -> None:
+    pool = Pool.open(tmp_path, configured())
     pool.close()
     pool.close()
     with pytest.raises(PoolError, match="is closed"):
         pool.commit([decide("one")])
 
 
-def test_checks_are_counted_once_for_each_row_and_recounted(tmp_path: Path, decide: Decide) -> None:
-    with Pool.open(tmp_path, PoolConfig()) as pool:
+def test_checks_are_counted_once_for_each_row_and_recounted(
+    tmp_path: Path, decide: Decide, configured: Configured
+) -> None:
+    with Pool.open(tmp_path, configured()) as pool:
         rows = [decide(f"row {number}") for number in range(4)]
         grades: list[dict[str, float]] = [
             {"check.arithmetic": 1.0},

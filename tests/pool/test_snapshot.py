@@ -156,7 +156,7 @@ def test_an_empty_pool_has_nothing_to_freeze(pool: Pool, tmp_path: Path) -> None
 @settings(deadline=None, max_examples=30)
 @given(shares=st.floats(0.05, 0.45), seed=st.integers(0, 10))
 def test_the_validation_share_is_about_what_was_asked(shares: float, seed: int, split_pool: Pool) -> None:
-    folder = split_pool.path.parent / "snapshots"
+    folder = Path(split_pool.path).parent / "snapshots"
     snapshot = freeze(split_pool, folder, round=0, validation_share=shares, seed=seed)
     # 400 tasks: six standard deviations of a binomial share are at most 0.15.
     assert abs(snapshot.val_rows / 400 - shares) < 0.15

@@ -316,6 +316,8 @@ class Phase(StrEnum):
     """What the service is doing, derived from its intent and from what is stored."""
 
     STARTING = "starting"
+    WAITING_FOR_LEADERSHIP = "waiting_for_leadership"
+    """Another service leads the pool; this one takes over when that ends."""
     LOADING_FILTERS = "loading_filters"
     GENERATING = "generating"
     FREEZING = "freezing"

@@ -101,6 +101,8 @@ class Leadership:
         with self._state:
             token = self._token
         if leader is None or not token or leader.token != token:
+            with self._state:
+                self._token = ""
             raise NotLeadingError(refusal(self._server.where, leader))
 
     def settle(self) -> None:
@@ -152,6 +154,9 @@ class Leadership:
     def _watch(self) -> None:
         """Say something now and then, until the term ends; a server that comes back in time is led on."""
         while not self._is_closed.wait(BEAT_S):
+            if not self.is_held:
+                self._end_term()
+                return
             try:
                 assert self._connection is not None
                 with self._connection.begin():

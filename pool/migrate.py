@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, inspect, select
 
-from seedbed.core.errors import PoolError, PoolVersionError
+from seedbed.core.errors import MissingFileError, PoolError, PoolVersionError
 from seedbed.pool import schema
 from seedbed.pool.backup import copy_database
 from seedbed.pool.server import OLDEST
@@ -70,6 +70,23 @@ def require_not_newer(path: Path | str, version: int, latest: int) -> None:
         raise PoolVersionError(
             f"{path} has schema version {version}, this Seedbed knows {latest}: "
             "upgrade Seedbed, or restore an older backup"
+        )
+
+
+def require_readable(path: Path) -> None:
+    """Refuse a file that is not there, or of another version.
+
+    Raises:
+        MissingFileError, PoolVersionError: It is.
+    """
+    if not path.exists():
+        raise MissingFileError(f"there is no pool in {path.parent}: {path.name} is missing")
+    version = version_of(path)
+    require_not_newer(path, version, latest_version())
+    if version < latest_version():
+        raise PoolVersionError(
+            f"{path} has schema version {version}, this Seedbed reads {latest_version()}: "
+            "open the workspace once for writing (seedbed pool check) and it is upgraded, with a backup"
         )
 
 

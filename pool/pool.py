@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Engine, Row, Table
 
 from seedbed.core.config import PoolConfig
-from seedbed.core.errors import MissingFileError, PoolError, PoolVersionError
+from seedbed.core.errors import PoolError
 from seedbed.core.files import sync_folder
 from seedbed.core.records import (
     Adapter,
@@ -32,7 +32,7 @@ from seedbed.pool.database import FILE_NAME, reading_engine, writing_engine
 from seedbed.pool.joining import join, readable
 from seedbed.pool.leadership import PATIENCE_S, Leadership, read_leader
 from seedbed.pool.lock import command_line, hold_workspace
-from seedbed.pool.migrate import latest_version, migrate, require_not_newer, version_of
+from seedbed.pool.migrate import migrate, require_readable
 from seedbed.pool.records import (
     Attempt,
     Committed,
@@ -119,7 +119,7 @@ class Pool:
             where, readers = readable(config)
             return cls(where, config, None, now, readers)
         if read_only:
-            _require_readable(path)
+            require_readable(path)
             return cls(path, config, None, now)
         with translated(path):
             folder.mkdir(parents=True, exist_ok=True)
@@ -498,15 +498,3 @@ class Pool:
         while rows := self._read(reads.page, table, after, until, *conditions):
             yield from rows
             after = rows[-1].number
-
-
-def _require_readable(path: Path) -> None:
-    if not path.exists():
-        raise MissingFileError(f"there is no pool in {path.parent}: {path.name} is missing")
-    version = version_of(path)
-    require_not_newer(path, version, latest_version())
-    if version < latest_version():
-        raise PoolVersionError(
-            f"{path} has schema version {version}, this Seedbed reads {latest_version()}: "
-            "open the workspace once for writing (seedbed pool check) and it is upgraded, with a backup"
-        )

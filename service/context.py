@@ -46,8 +46,16 @@ def reading(workspace: Workspace) -> Iterator[Context]:
 
 
 @contextmanager
-def writing(workspace: Workspace, download: Progress | None = None, sinks: Sequence[Sink] = ()) -> Iterator[Context]:
+def writing(
+    workspace: Workspace, download: Progress | None = None, sinks: Sequence[Sink] = (), *, stands_by: bool = False
+) -> Iterator[Context]:
     """Open a workspace for work: its pool is held against other writers, its events go to `logs/events.jsonl`.
+
+    Args:
+        workspace: The workspace.
+        download: Told of downloads.
+        sinks: Further places for events.
+        stands_by: Open a pool on a server also where another process leads it.
 
     Raises:
         WorkspaceHeldError: Another process holds it.
@@ -56,7 +64,7 @@ def writing(workspace: Workspace, download: Progress | None = None, sinks: Seque
     """
     secrets = load_secrets(workspace.config)
     events = Events()
-    with Pool.open(workspace.folder, workspace.config.pool) as pool:
+    with Pool.open(workspace.folder, workspace.config.pool, stands_by=stands_by) as pool:
         sink = EventFile(workspace.logs / "events.jsonl")
         events.add(sink)
         webhook = Webhook(secrets.webhook, workspace.folder.resolve().name, events) if secrets.webhook else None

@@ -31,6 +31,10 @@ class Control:
         self._actions: list[Callable[[], None]] = []
         self._training: Stop | None = None
 
+    def read(self) -> None:
+        """Read what is wanted again: another service may have stored it."""
+        self.intent = self._pool.intent()
+
     async def set_state(self, state: IntentState) -> Intent:
         """Run, pause or drain; what is in flight may finish."""
         return await self._set(self.intent.model_copy(update={"state": state}))

@@ -17,6 +17,7 @@ from seedbed.core.errors import (
     EvaluationError,
     GpuLeaseError,
     LeakError,
+    NotLeadingError,
     PoolUnavailableError,
     SeedbedError,
     TrainingError,
@@ -33,6 +34,7 @@ from seedbed.service.control import Control
 from seedbed.service.evaluating import evaluate, report_folder
 from seedbed.service.generation import generate
 from seedbed.service.keeper import Keeper
+from seedbed.service.leading import until_leading, watched_leadership
 from seedbed.service.leaks import LeakCheck
 from seedbed.service.lease import check_lease
 from seedbed.service.live import Live, evaluation_gauge, training_gauge
@@ -66,10 +68,20 @@ class Rounds:
         Raises:
             SeedbedError: A phase failed for good, and `rounds` were asked for.
         """
+        while await until_leading(self._context, self._stop, self._live):
+            self._control.read()
+            try:
+                return await self._leading(rounds)
+            except NotLeadingError as error:
+                self._context.events.emit("leadership.lost", reason=str(error))
+        self._live.phase, self._live.gauge = Phase.STOPPED, lambda: None
+        return 0
+
+    async def _leading(self, rounds: int | None) -> int:
         await check_lease(self._context)
         async with self._keeper.alone:
             await self._keeper.look()  # first of all, who was left asleep is woken
-        async with beside() as tasks:
+        async with watched_leadership(self._context.pool), beside() as tasks:
             tasks.start_soon(self._keeper.watch)
             return await self._run(rounds)
 
@@ -234,8 +246,8 @@ class Rounds:
         take_back()
 
     async def _frozen(self, run: TrainingRun) -> TrainingRun:
-        if run.snapshot_id:
-            return run
+        if run.snapshot_id and (run.adapter_id or (self._context.workspace.snapshots / run.snapshot_id).exists()):
+            return run  # one that another service froze, elsewhere, is frozen here anew
         self._live.phase = Phase.FREEZING
         snapshot = await anyio.to_thread.run_sync(freeze_snapshot, self._context, run.round, self._now)
         frozen = run.model_copy(update={"snapshot_id": snapshot.id})

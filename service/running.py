@@ -41,8 +41,12 @@ class Serve:
 Job = Callable[[Context, Stop, Live], Awaitable[T]]
 
 
-def run_job(workspace: Workspace, console: Console, job: Job[T], serve: Serve | None = None) -> T:
+def run_job(
+    workspace: Workspace, console: Console, job: Job[T], serve: Serve | None = None, *, stands_by: bool = False
+) -> T:
     """Hold the workspace and run `job` in an event loop, on uvloop where it is there.
+
+    A job that stands by sees to it that this process leads the pool before it decides anything.
 
     Raises:
         SeedbedError: What the job raises.
@@ -50,7 +54,8 @@ def run_job(workspace: Workspace, console: Console, job: Job[T], serve: Serve | 
     # Thousands of requests in flight are millions of live objects; scanning them often cost 40% of the CPU.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    with writing(workspace, download=console.download, sinks=(console.on_event,)) as context:
+    sinks = (console.on_event,)
+    with writing(workspace, download=console.download, sinks=sinks, stands_by=stands_by) as context:
         return anyio.run(_with_surroundings, context, console, job, serve, backend_options=loop_options())
 
 

@@ -192,7 +192,7 @@ def run_rounds(rounds: int | None, where: Serve | None, as_json: bool) -> dict[s
         status = read_status(context.workspace, context.pool)
         return {"rounds": done, "was_stopped": stop.is_wanted, "status": status.model_dump(mode="json")}
 
-    result: dict[str, Any] = run_job(workspace, console, job, where)
+    result: dict[str, Any] = run_job(workspace, console, job, where, stands_by=True)
     emit(as_json, result, "")
     return result
 

@@ -186,7 +186,8 @@ def further_results(report: EvalReport) -> Iterator[str]:
 def files_text(context: Context, adapter: Adapter | None) -> Text:
     """Name the files worth opening."""
     folder = context.workspace.folder
-    lines = [("the pool (SQLite)", next(iter(sorted(folder.glob("*.sqlite3"))), folder))]
+    kind = "SQLite" if isinstance(context.pool.path, Path) else "PostgreSQL"
+    lines: list[tuple[str, Path | str]] = [(f"the pool ({kind})", context.pool.path)]
     snapshots = sorted(context.workspace.snapshots.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
     lines += [("training rows", path.parent / "train.jsonl") for path in snapshots[-1:]]
     if adapter is not None:

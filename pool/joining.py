@@ -91,7 +91,7 @@ def _require_lead(leadership: Leadership, readers: Engine, where: str) -> None:
 
 
 def _upgrade(server: Server, copy: Callable[[int], None]) -> None:
-    engine = server.plain_engine()
+    engine = server.plain_engine(is_patient=True)
     try:
         with engine.begin() as connection:
             if server_version(connection) != latest_version():

@@ -33,9 +33,9 @@ _EACH_SESSION = (
     "SET tcp_keepalives_idle = 4",
     "SET tcp_keepalives_interval = 2",
     "SET tcp_keepalives_count = 3",
-    # A process that stands still in the middle of a transaction keeps every other writer waiting.
-    "SET idle_in_transaction_session_timeout = '5s'",
 )
+# A process that stands still in the middle of a transaction keeps every other writer waiting.
+_SHORT = "SET idle_in_transaction_session_timeout = '5s'"
 # A commit is on disk when it returns; a stricter setting of the server's stays.
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 
@@ -96,10 +96,10 @@ class Server:
         event.listen(engine, "connect", _settle)
         return engine
 
-    def plain_engine(self) -> Engine:
-        """Return an engine without rules of its own, for locks and schemas."""
+    def plain_engine(self, *, is_patient: bool = False) -> Engine:
+        """Return an engine that takes no lock by itself, for the election and, patient with long work, for schemas."""
         engine = self._engine(poolclass=NullPool)
-        event.listen(engine, "connect", _settle_writing)
+        event.listen(engine, "connect", _settle_patient if is_patient else _settle_writing)
         return engine
 
     def _engine(self, **options: Any) -> Engine:
@@ -122,6 +122,10 @@ def _settle(connection: Any, _: object) -> None:
 
 
 def _settle_writing(connection: Any, _: object) -> None:
+    _run(connection, (*_EACH_SESSION, _DURABLE, _SHORT))
+
+
+def _settle_patient(connection: Any, _: object) -> None:
     _run(connection, (*_EACH_SESSION, _DURABLE))
 
 

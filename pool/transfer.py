@@ -80,7 +80,7 @@ def copy_in(source: Path, server: Server, backups: Path, now: datetime) -> Path 
         raise MissingFileError(f"there is no backup {source}")
     require_sound(source)
     require_not_newer(source, version_of(source), latest_version())
-    engine = server.plain_engine()
+    engine = server.plain_engine(is_patient=True)
     with translated(server.where), engine.begin() as connection:
         is_new = not server_version(connection)
     former = None if is_new else backups / f"pool-before-restore-{now:%Y%m%dT%H%M%S}.sqlite3"

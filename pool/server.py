@@ -71,7 +71,9 @@ class Server:
     @property
     def where(self) -> str:
         """The server for people, without the password."""
-        return self.url.set(password=None, query={}).render_as_string()
+        return URL.create(
+            self.url.drivername, self.url.username, None, self.url.host, self.url.port, self.url.database
+        ).render_as_string()
 
     def writing_engine(self) -> Engine:
         """Return an engine whose transactions stand alone, like SQLite's: the next begins when this one ended.

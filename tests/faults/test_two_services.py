@@ -205,7 +205,7 @@ def _one_that_leads(services: list[Service]) -> int:
 def _wait(is_so: Any) -> None:
     """Wait without a limit of its own: pytest's stands behind it."""
     while not is_so():
-        time.sleep(0.02)
+        time.sleep(0.25)
 
 
 def _seedbed(*arguments: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":

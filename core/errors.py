@@ -14,15 +14,10 @@
     ├── BudgetExhaustedError        the tokens or the money are spent        (RuntimeError)
     ├── GenerationError             asking on brings nothing                 (RuntimeError)
     ├── PoolError                   the database                             (OSError)
-<<<<<<< HEAD
     │   ├── PoolUnavailableError    … cannot be read or written now
     │   │   └── PoolFullError       the disk is full
-    │   └── PoolVersionError        the pool is newer than this program
-=======
-    │   ├── PoolFullError           the disk is full
     │   ├── PoolVersionError        the pool is newer than this program
     │   └── NotLeadingError         another service leads it: this one's write is refused
->>>>>>> 1e28d9f (Keep the pool on a PostgreSQL server where pool.url names one, led by one process)
     ├── WeightsError                weights cannot be had                    (OSError)
     │   └── WeightsHashError        … or are not what was pinned             (ValueError)
     ├── FilterError                 a filter broke: no row may pass it       (RuntimeError)

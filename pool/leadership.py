@@ -23,8 +23,8 @@ from seedbed.pool.translate import is_away, translated
 KEY = "leader"
 BEAT_S = 1.0
 SILENT_S = 5
-PATIENCE_S = 60.0
-"""Seconds that a server may be away before what waits for it fails."""
+PATIENCE_S = 20.0
+"""Seconds that a server may be away before what waits for it fails, and an alarm is raised."""
 
 logger = logging.getLogger("seedbed.pool")
 

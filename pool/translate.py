@@ -95,6 +95,6 @@ def _as_server_error(error: DBAPIError, original: Any, where: Path | str) -> Poo
     if state == _SERVER_FULL:
         return PoolFullError(_FULL.format(where=where))
     advice = next((text for code, text in _SERVER_ADVICE.items() if state.startswith(code)), "")
-    if not advice and is_away(error):
-        advice = _AWAY
+    if is_away(error):
+        return PoolUnavailableError(f"{where}: {said}: {advice or _AWAY}")
     return PoolError(f"{where}: {said}{f': {advice}' if advice else ''}")

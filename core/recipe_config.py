@@ -84,3 +84,7 @@ class AnswerConfig(Section):
     """Of an answer (Self-Instruct writes instances at 0)."""
     max_tokens: MaxTokens = 768
     """Of an answer; a longer one is cut and so not kept."""
+    best_of: Annotated[int, Field(ge=1, le=16)] = 1
+    """Answers written to one instruction; the one that agrees most with the others is kept, all are paid for."""
+    best_of_temperature: Temperature = 0.7
+    """Of each of several answers (self-consistency, Wang et al. 2022: 0.7)."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from seedbed.core.config import GenerationConfig
+from seedbed.core.recipe_config import AnswerConfig
 from seedbed.core.records import Candidate, Request
 from seedbed.generator.answering import is_non_answer
 from seedbed.generator.chain_of_thought import AGREEMENT, ARITHMETIC, read_solution, same_answer
@@ -241,6 +242,30 @@ async def test_what_the_user_brings_is_asked_as_it_stands() -> None:
         ("Name the bird.", "It sings at night.", "A nightingale.")
     ]
     assert rows[0].lineage.depth == 1
+
+
+def best_of(count: int) -> Assignment:
+    work = assignment("answer")
+    settings = work.settings.model_copy(update={"answer": AnswerConfig(best_of=count, best_of_temperature=0.9)})
+    return replace(work, settings=settings, brought=Brought("Name the bird."), demonstrations=())
+
+
+async def test_of_several_answers_the_one_that_agrees_most_is_kept_and_all_are_paid_for() -> None:
+    answers = iter(["A whale.", "The bird is a nightingale.", "A nightingale sings."])
+    rows, bench = await rows_of("answer", lambda _: next(answers), best_of(3))
+    assert [row.output for row in rows] == ["A nightingale sings."]
+    # words shared with each of the others: 2 x 2 of 3 + 5, and 2 x 1 of 3 + 2
+    assert rows[0].grades == {"best_of.agreement": pytest.approx((4 / 8 + 2 / 5) / 2)}
+    assert [one.sampling.temperature for one in bench.requests.values()] == [0.9, 0.9, 0.9]
+    assert sorted(rows[0].lineage.request_ids) == sorted(bench.requests)
+    assert bench.requests[rows[0].lineage.request_ids[-1]].purpose == "answer"
+
+
+async def test_what_is_no_answer_is_not_chosen_among_several() -> None:
+    answers = iter(["I'm sorry, I cannot help with that.", "A nightingale.", "I'm sorry, I cannot help with that."])
+    rows, bench = await rows_of("answer", lambda _: next(answers), best_of(3))
+    assert [(row.output, row.grades) for row in rows] == [("A nightingale.", {})]
+    assert reasons(bench) == ["non_answer", "non_answer"]
 
 
 async def test_an_instruction_that_is_not_novel_is_not_paid_for() -> None:

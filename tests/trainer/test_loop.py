@@ -5,6 +5,7 @@ import json
 import math
 import os
 import resource
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import ConfigError, TrainingError
 from seedbed.core.files import read_json
 from seedbed.core.records import Example
+from seedbed.core.text import content_id
+from seedbed.prompts.training_text import KEPT_BACK_FORM, MIXED_FORMS
 from seedbed.trainer.job import Job, Stop, newest_checkpoint
 from seedbed.trainer.loop import learning_rate, train
 from seedbed.trainer.quiet import quiet
@@ -50,6 +53,20 @@ def test_validation_loss_falls_and_the_manifest_says_so(make_job: MakeJob) -> No
     assert manifest["rows"] == {"train": 32, "val": 8}
     assert manifest["steps"] == 16
     assert json.loads((job.out / "state.json").read_text())["state"] == "done"
+
+
+def test_the_manifest_counts_the_forms_of_mixed_rows(make_job: MakeJob) -> None:
+    job = make_job(epochs=1, max_steps=1, template="mixed", seed=3)
+    train(job, Stop())
+    told = json.loads((job.out / "manifest.json").read_text())
+    assert told["template"] == "mixed"
+    by_hash = [
+        MIXED_FORMS[int(content_id((row.id, "3")), 16) % 9]
+        for row in job.train  # of nine forms
+    ]
+    assert told["forms"] == dict(sorted(Counter(map(str, by_hash)).items()))
+    assert len(told["forms"]) >= 5
+    assert KEPT_BACK_FORM not in told["forms"]
 
 
 def test_every_step_is_told_once(make_job: MakeJob) -> None:

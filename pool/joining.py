@@ -69,17 +69,25 @@ def readable(config: PoolConfig) -> tuple[str, Engine]:
     """
     server = Server.of(config)
     engine = server.reading_engine()
-    with translated(server.where), engine.connect() as connection:
-        version = server_version(connection)
+    try:
+        with translated(server.where), engine.connect() as connection:
+            version = server_version(connection)
+        _require_version(server.where, version)
+    except BaseException:
+        engine.dispose()
+        raise
+    return server.where, engine
+
+
+def _require_version(where: str, version: int) -> None:
     if not version:
-        raise MissingFileError(f"there is no pool at {server.where}: nothing has run with it yet")
-    require_not_newer(server.where, version, latest_version())
+        raise MissingFileError(f"there is no pool at {where}: nothing has run with it yet")
+    require_not_newer(where, version, latest_version())
     if version < latest_version():
         raise PoolVersionError(
-            f"{server.where} has schema version {version}, this Seedbed reads {latest_version()}: "
+            f"{where} has schema version {version}, this Seedbed reads {latest_version()}: "
             "start a service of this version once and it is upgraded, with a backup"
         )
-    return server.where, engine
 
 
 def _require_lead(leadership: Leadership, readers: Engine, where: str) -> None:

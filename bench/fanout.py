@@ -54,6 +54,8 @@ PROMPT = "Write three new tasks of this kind. " * 40
 WORDS = [f"{one}{two}{three}" for one in ("ba", "ke", "li", "mo", "nu") for two in ("dra", "fen", "gil", "hos", "tum")
          for three in ("", "c", "let", "nd", "rin", "st", "vo", "xa")]  # fmt: skip
 """Enough words that two rows of them are never near each other."""
+VERBS = ("Describe", "Name", "Compare", "Explain", "Sort", "Write", "Find", "List", "Rewrite", "Count", "Plan", "Choose")
+"""Were all rows to begin alike, the watch over diversity would turn to other recipes."""
 INSTRUCTION_WORDS, OUTPUT_WORDS = 12, 150
 CANCELLED = 200
 NOT_MEASURED = (
@@ -182,7 +184,7 @@ async def serve(latency_s: float) -> None:
     def respond(received: Received) -> Reply:
         if received.method == "POST":
             instruction = " ".join(rng.choices(WORDS, k=INSTRUCTION_WORDS))
-            task = {"topic": "it", "instruction": f"Describe {instruction}.", "input": "", "output": ""}
+            task = {"topic": "it", "instruction": f"{rng.choice(VERBS)} {instruction}.", "input": "", "output": ""}
             task["output"] = f"The {' '.join(rng.choices(WORDS, k=OUTPUT_WORDS))}."
             content = orjson.dumps({"tasks": [task]}).decode()
             choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}

@@ -88,7 +88,8 @@ class CategoryClassifier:
         self._middle, self._spread = traits.mean(axis=0), traits.std(axis=0) + 1e-9
         self._trait_weights = _trait_weights()
         self._traits = self._scaled(traits)
-        kernel = _gaussian(self._traits, self._traits) + WORDS * words @ words.T
+        self._squares = (self._traits**2).sum(axis=1)
+        kernel = self._compared(self._traits) + WORDS * words @ words.T
         self._inverse = np.linalg.inv(kernel + RIDGE * np.eye(len(rows)))
         targets = np.where(np.arange(len(self.categories)) == self._truth[:, None], 1.0, -1.0)
         self._weights = self._inverse @ targets
@@ -149,9 +150,15 @@ class CategoryClassifier:
         traits, slots = self._scaled(np.array([_traits(row)])), _slots(row)
         places = np.fromiter(slots, dtype=np.int64, count=len(slots))
         words = np.fromiter(slots.values(), dtype=np.float64, count=len(slots)) * self._rarity[places]
-        words /= max(float(np.linalg.norm(words)), 1e-9)
-        scores: Matrix = (_gaussian(traits, self._traits) @ self._weights)[0] + words @ self._word_weights[places]
+        words /= max(math.sqrt((words * words).sum()), 1e-9)
+        scores: Matrix = (self._compared(traits) @ self._weights)[0] + words @ self._word_weights[places]
         return scores
+
+    def _compared(self, traits: Matrix) -> Matrix:
+        """Compare traits that `_scaled` has weighted with those of the seeds, by the Gaussian kernel."""
+        squares = (traits**2).sum(axis=1)[:, None] + self._squares - 2 * traits @ self._traits.T
+        result: Matrix = np.exp(-WIDTH * np.maximum(squares, 0.0))
+        return result
 
     def _scaled(self, traits: Matrix) -> Matrix:
         scaled: Matrix = (traits - self._middle) / self._spread * self._trait_weights
@@ -174,21 +181,19 @@ def _slots(row: Row) -> dict[int, float]:
     """Count the words of a row by slot; the tenth time that a word stands there adds less than the first."""
     found: dict[int, float] = {}
     for word, count in Counter(words_of(row.instruction, row.input, row.output)).items():
-        slot = crc32(word.encode("utf-8", "replace")) % WORD_SLOTS
+        slot = _slot_of(word)
         found[slot] = found.get(slot, 0.0) + 1 + math.log(count)
     return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _slot_of(word: str) -> int:
+    return crc32(word.encode("utf-8", "replace")) % WORD_SLOTS
 
 
 def _unit(rows: Matrix) -> Matrix:
     scaled: Matrix = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
     return scaled
-
-
-def _gaussian(rows: Matrix, others: Matrix) -> Matrix:
-    """Compare traits that `_scaled` has weighted."""
-    squares = (rows**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None] - 2 * rows @ others.T
-    result: Matrix = np.exp(-WIDTH * np.maximum(squares, 0.0))
-    return result
 
 
 def _trait_weights() -> Matrix:

@@ -54,7 +54,20 @@ PROMPT = "Write three new tasks of this kind. " * 40
 WORDS = [f"{one}{two}{three}" for one in ("ba", "ke", "li", "mo", "nu") for two in ("dra", "fen", "gil", "hos", "tum")
          for three in ("", "c", "let", "nd", "rin", "st", "vo", "xa")]  # fmt: skip
 """Enough words that two rows of them are never near each other."""
-VERBS = ("Describe", "Name", "Compare", "Explain", "Sort", "Write", "Find", "List", "Rewrite", "Count", "Plan", "Choose")
+VERBS = (
+    "Describe",
+    "Name",
+    "Compare",
+    "Explain",
+    "Sort",
+    "Write",
+    "Find",
+    "List",
+    "Rewrite",
+    "Count",
+    "Plan",
+    "Choose",
+)
 """Were all rows to begin alike, the watch over diversity would turn to other recipes."""
 INSTRUCTION_WORDS, OUTPUT_WORDS = 12, 150
 CANCELLED = 200

@@ -5,7 +5,6 @@ from typing import Literal
 
 from seedbed.core.config import BudgetConfig, EndpointConfig
 from seedbed.core.records import Completion, Request, Spent
-from seedbed.endpoints.wire import estimated_prompt_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +23,9 @@ class Charge:
 NOTHING = Charge(0, 0, 0.0)
 
 
-def expected_charge(request: Request, config: EndpointConfig) -> Charge:
+def expected_charge(prompt_tokens: int, request: Request, config: EndpointConfig) -> Charge:
     """Return the most that a request is likely to cost: its prompt by estimate, and all the tokens it may write."""
-    return _charge(estimated_prompt_tokens(request), request.sampling.max_tokens, config)
+    return _charge(prompt_tokens, request.sampling.max_tokens, config)
 
 
 def counted_charge(completion: Completion, config: EndpointConfig) -> Charge:

@@ -7,11 +7,14 @@ from seedbed.core.records import Candidate
 from seedbed.core.text import canonical
 from seedbed.filters.finding import Finding, excerpt
 
-_INVISIBLE = re.compile(
-    "[\\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f"
-    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]+"
+_VISIBLE = re.compile(
+    "[^\\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0]"
 )
 _BROKEN = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd\ufffe\uffff\ud800-\udfff]")
+_PUNCTUATION = " .!?:;\"'`"
+_LEFT_OUT = f"{_PUNCTUATION}\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+"""Also what `str.split` takes as a blank in ASCII text."""
 _CODE_HEAD = re.compile(
     r"^\s*(?:async\s+)?(?:def|class|if|elif|else|for|while|try|except|finally|with|match|case|switch|default)\b.*:$"
 )
@@ -38,7 +41,7 @@ def too_long(row: Candidate, config: WellformedConfig) -> Finding | None:
 
 def empty_output(row: Candidate, _: WellformedConfig) -> Finding | None:
     """Refuse an output without a visible character (Self-Instruct drops empty ones)."""
-    return None if _INVISIBLE.sub("", row.output[:2000]) or len(row.output) > 2000 else Finding("empty_output")
+    return None if len(row.output) > 2000 or _VISIBLE.search(row.output) else Finding("empty_output")
 
 
 def input_equals_output(row: Candidate, _: WellformedConfig) -> Finding | None:
@@ -50,6 +53,8 @@ def input_equals_output(row: Candidate, _: WellformedConfig) -> Finding | None:
 
 def echo(row: Candidate, _: WellformedConfig) -> Finding | None:
     """Refuse an output that only repeats the instruction, with or without the input; and an input that does."""
+    if not row.input and _begin_otherwise(row.instruction, row.output):
+        return None
     instruction, given, output = _bare(row.instruction), _bare(row.input), _bare(row.output)
     if output == instruction:
         return Finding("echo", excerpt(row.output))
@@ -75,6 +80,13 @@ def ends_with_colon(row: Candidate, _: WellformedConfig) -> Finding | None:
     return None
 
 
+def _begin_otherwise(one: str, other: str) -> bool:
+    """Tell by their first letters that two texts differ, where that is sure: most do, and `_bare` takes its time."""
+    if not (one.isascii() and other.isascii()):
+        return False
+    return one.lstrip(_LEFT_OUT)[:1].lower() != other.lstrip(_LEFT_OUT)[:1].lower()
+
+
 def _bare(text: str) -> str:
     """Reduce to what makes an echo: lower case, single blanks, no punctuation at the ends."""
-    return " ".join(text.lower().split()).strip(" .!?:;\"'`")
+    return " ".join(text.lower().split()).strip(_PUNCTUATION)

@@ -29,6 +29,8 @@ class RecipeChoice:
             ConfigError: No recipe has a weight above 0.
         """
         self._weights: dict[str, float] = {}
+        self._fits: dict[str, dict[str, float]] = {}
+        """Category to the recipes that serve it; looked up several times for each assignment."""
         self.weigh(settings.recipes)
         if not self._weights:
             raise ConfigError("generation.recipes gives no recipe a weight above 0; give one, such as alpaca = 1.0")
@@ -43,6 +45,7 @@ class RecipeChoice:
     def weigh(self, recipes: Mapping[str, float]) -> None:
         """Choose by these weights from now on."""
         self._weights = {name: weight for name, weight in sorted(recipes.items()) if weight > 0}
+        self._fits.clear()
 
     def serves(self, category: str) -> bool:
         """Tell whether any recipe may write rows of a category."""
@@ -58,7 +61,11 @@ class RecipeChoice:
 
     def take_brought(self, category: str) -> Brought:
         """Take the next of the user's instructions for a category: its own first, then those without any."""
-        return (self._brought.get(category) or self._brought[""]).popleft()
+        queue = self._brought.get(category) or self._brought[""]
+        taken = queue.popleft()
+        if not queue:
+            self._fits.clear()
+        return taken
 
     def started(self, recipe: str) -> None:
         self._running[recipe] += 1
@@ -74,6 +81,12 @@ class RecipeChoice:
         return expected <= self._accepted[LOOK_ALIKE]
 
     def _fitting(self, category: str) -> dict[str, float]:
+        fits = self._fits.get(category)
+        if fits is None:
+            fits = self._fits[category] = self._found_fitting(category)
+        return fits
+
+    def _found_fitting(self, category: str) -> dict[str, float]:
         alone = {name: self._weights[name] for name in self._alone if self._is_at_home(name, category)}
         if alone:
             return alone

@@ -104,7 +104,8 @@ class Engine:
         self._settings, self._events, self._recipes, self._now = settings, events or Events(), recipes, now
         self.counters = Counters()
         self._running: set[_Job] = set()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
+        """Set at the next change; None where nobody waits for one."""
         self._fruitless = 0
         self._ended: Ended | None = None
         self._ended_because = ""
@@ -162,7 +163,7 @@ class Engine:
                 recipes.start_soon(self._work, job, send.clone())
             with anyio.move_on_after(self._settings.drain_grace_s):
                 while self._running:
-                    await self._changed.wait()
+                    await self._next_change()
             unfinished = self.counters.in_flight
             recipes.cancel_scope.cancel()
         return unfinished
@@ -171,7 +172,7 @@ class Engine:
         """Wait until another recipe may start; False when none shall any more."""
         await anyio.lowlevel.checkpoint()  # a thousand prompts are made between other things, not in one go
         while self._ended is None and self._is_full():
-            await self._changed.wait()
+            await self._next_change()
             # Tasks that die of a cancellation wake us each time, so that it would never reach this loop by itself.
             await anyio.lowlevel.checkpoint_if_cancelled()
         return self._ended is None
@@ -199,8 +200,7 @@ class Engine:
         finally:
             job.has_ended = True
             self._running.discard(job)
-            with anyio.move_on_after(RELEASE_GRACE_S, shield=True):
-                await self._settle(job)
+            await self._settle(job)
             self._notify()
 
     async def _ask(self, job: _Job, request: Request) -> Completion:
@@ -246,7 +246,6 @@ class Engine:
         self.counters.prompt_tokens += completion.prompt_tokens
         self.counters.completion_tokens += completion.completion_tokens
         self.counters.elapsed_s = self._now() - self._started
-        self._notify()
 
     async def _screen(self, job: _Job, proposals: Sequence[Proposal]) -> list[bool]:
         if not proposals:
@@ -304,7 +303,8 @@ class Engine:
         self._plan.finished(job.assignment, job.accepted)
         if job.proposals:
             nothing, job.proposals = sorted(job.proposals), set()
-            await self._release(nothing)
+            with anyio.move_on_after(RELEASE_GRACE_S, shield=True):
+                await self._release(nothing)
         if job.accepted == 0:
             self._fruitless += job.requests
         if self._fruitless >= self._settings.max_fruitless_requests:
@@ -315,10 +315,16 @@ class Engine:
                 f"most was lost to: {self.counters.top_reasons()}",
             )
 
+    async def _next_change(self) -> None:
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
     def _notify(self) -> None:
         """Wake whoever waits for a change."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
 async def _fill(receive: MemoryObjectReceiveStream[_Row], first: _Row) -> list[_Row]:

@@ -45,10 +45,9 @@ _OPEN_CHOICE = re.compile(
 
 def is_of_format(instruction: str, output: str) -> bool | None:
     """Tell whether an answer parses as the one format that the instruction asks for."""
-    if _ABOUT.search(instruction):
-        return None
-    wanted = [name for name, pattern in _WANTED.items() if pattern.search(instruction)]
-    if len(wanted) != 1:
+    lowered = instruction.casefold()
+    wanted = [name for name, pattern in _WANTED.items() if name in lowered and pattern.search(instruction)]
+    if len(wanted) != 1 or _ABOUT.search(instruction):
         return None
     fenced = _FENCED.match(output)
     text = (fenced[1] if fenced else output).strip()

@@ -16,6 +16,8 @@ def labels_in(instruction: str) -> tuple[str, ...]:
     quoted = tuple(dict.fromkeys(label.strip() for label in _QUOTED.findall(instruction)))
     if len(quoted) >= 2:
         return quoted
+    if ":" not in instruction and "(" not in instruction:
+        return ()
     for listed in reversed(_LISTED.findall(instruction)):
         labels = tuple(dict.fromkeys(label for label in _BETWEEN.split(listed) if label))
         if len(labels) >= 2 and all(len(label.split()) <= _MOST_WORDS for label in labels):

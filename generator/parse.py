@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from seedbed.core.records import FinishReason
@@ -161,9 +162,13 @@ def _parse(
 
 def _is_json(text: str, names: Mapping[str, tuple[str, ...]]) -> bool:
     """Tell JSON from labelled lines by what comes first: either may stand inside the other, as an output."""
-    words = "|".join(word for words in names.values() for word in words)
-    key = re.search(rf'[{{,]\s*"(?:{words})"\s*:', text, re.IGNORECASE)
+    key = _key_pattern("|".join(word for words in names.values() for word in words)).search(text)
     return key is not None and not labelled_blocks(text[: key.start()], names, "")
+
+
+@lru_cache(maxsize=16)
+def _key_pattern(words: str) -> re.Pattern[str]:
+    return re.compile(rf'[{{,]\s*"(?:{words})"\s*:', re.IGNORECASE)
 
 
 def _rows_in_json(
@@ -173,12 +178,17 @@ def _rows_in_json(
     results: list[RowT | Problem] = []
     for value in pieces.values:
         found = _objects(value, names)
-        results += [read(_fields(one, names), json.dumps(one, ensure_ascii=False)) for one in found]
+        results += [_read_object(one, names, read) for one in found]
     for number, broken in enumerate(pieces.broken, 1):
         is_last = number == len(pieces.broken)
         reason = _cut_or(Unreadable.BROKEN_JSON, finish_reason) if is_last else Unreadable.BROKEN_JSON
         results.append(Problem(reason, broken))
     return results
+
+
+def _read_object(one: dict[str, Any], names: Mapping[str, tuple[str, ...]], read: Read[RowT]) -> RowT | Problem:
+    result = read(_fields(one, names), "")
+    return Problem(result.reason, json.dumps(one, ensure_ascii=False)) if isinstance(result, Problem) else result
 
 
 def _rows_in_blocks(finish_reason: FinishReason, blocks: list[Block], read: Read[RowT]) -> list[RowT | Problem]:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 MAX_CHARACTERS = 400_000
@@ -103,7 +104,8 @@ def labelled_blocks(text: str, names: Mapping[str, Sequence[str]], first: str) -
     Returns:
         The blocks. Text before the first label or separator is dropped: it is the model's preamble.
     """
-    pattern, lines = _label_pattern(names), text[:MAX_CHARACTERS].replace("\r\n", "\n").split("\n")
+    pattern = _label_pattern("|".join(word for words in names.values() for word in words))
+    lines = text[:MAX_CHARACTERS].replace("\r\n", "\n").split("\n")
     labels = _labels(lines, pattern, names)
     headers = {word for word in names.get(first, ()) if labels.get(word) != first}
     blocks: list[Block] = []
@@ -141,8 +143,8 @@ def _labels(lines: Sequence[str], pattern: re.Pattern[str], names: Mapping[str, 
     return {word: name for name, word in best.items() if word}
 
 
-def _label_pattern(names: Mapping[str, Sequence[str]]) -> re.Pattern[str]:
-    words = "|".join(word for words in names.values() for word in words)
+@lru_cache(maxsize=16)
+def _label_pattern(words: str) -> re.Pattern[str]:
     return re.compile(
         rf"[ \t#>*_-]*(?:\d{{1,3}}[ \t]*[.):][ \t]*)?[*_]*(?P<word>{words})"
         rf"(?:[ \t]*\#?\d{{1,3}})?[ \t]*[*_]*[ \t]*:[*_]*[ \t]*(?P<rest>.*)$",

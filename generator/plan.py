@@ -54,11 +54,16 @@ class _CategoryState:
     """Rows expected from the assignments that run."""
     recent: deque[bool] = field(default_factory=lambda: deque(maxlen=SATURATION_WINDOW))
     is_saturated: bool = False
+    is_classification: bool | None = field(init=False)
 
-    @property
-    def is_classification(self) -> bool | None:
+    def __post_init__(self) -> None:
         kinds = {seed.is_classification for seed in self.seeds}
-        return kinds.pop() if len(kinds) == 1 and len(self.seeds) >= 3 else None
+        self.is_classification = kinds.pop() if len(kinds) == 1 and len(self.seeds) >= 3 else None
+
+
+_RANDOM = Random()
+"""Of ids alone. `os.urandom` lets other threads run first, each time: a thousand times a second that is a lot."""
+os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def ordered_id() -> str:
@@ -67,7 +72,7 @@ def ordered_id() -> str:
     Neighbours in time are neighbours in the pool's indexes, so that a commit touches few of their pages.
     """
     milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10)) & ~(0xF << 76 | 0x3 << 62)
+    random = _RANDOM.getrandbits(80) & ~(0xF << 76 | 0x3 << 62)
     return f"{milliseconds << 80 | 0x7 << 76 | 0x2 << 62 | random:032x}"
 
 
@@ -250,10 +255,9 @@ class Plan:
         served = [state for state in self._states.values() if self._choice.serves(state.category.name)]
         states = [state for state in served if not state.is_saturated] or served
         rng.shuffle(states)
-        have = {state.category.name: state.accepted + state.in_flight for state in states}
-        total = sum(have.values()) + 1
+        total = sum(state.accepted + state.in_flight for state in states) + 1
         shares = sum(state.share for state in states)
-        return max(states, key=lambda state: state.share / shares * total - have[state.category.name])
+        return max(states, key=lambda state: state.share / shares * total - (state.accepted + state.in_flight))
 
     def _choose_label_examples(self) -> tuple[Demonstration, ...]:
         seeds = [seed for state in self._states.values() for seed in state.seeds]

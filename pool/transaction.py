@@ -28,6 +28,14 @@ _INSERT_ORDER = (
     schema.occurrences,
     schema.decisions,
 )
+_STANDING = ("id", "sequence", "is_accepted", "filter", "reason")
+_STANDINGS = {
+    subject: select(*(table.c[name] for name in names)).where(table.c.id.in_(bindparam("ids", expanding=True)))
+    for subject, table, names in (
+        (Subject.PROPOSAL, schema.proposals, _STANDING),
+        (Subject.CANDIDATE, schema.candidates, (*_STANDING, "effective_category", "recipe")),
+    )
+}
 _UPDATE_STANDING = {
     subject: update(table)
     .where(table.c.id == bindparam("subject_id"))
@@ -44,6 +52,11 @@ _UPDATE_TEXT = (
     .where(schema.candidates.c.id == bindparam("candidate_id"))
     .values({name: bindparam(f"new_{name}") for name in ("instruction", "input", "output")})
 )
+_requests, _counters = schema.requests.c, schema.counters.c
+_REQUESTS = select(_requests.id, _requests.state, _requests.purpose, _requests.requested_category).where(
+    _requests.id.in_(bindparam("ids", expanding=True))
+)
+_TOTAL = select(_counters.value).where(_counters.kind == bindparam("kind"), _counters.key == bindparam("key"))
 # Both say `ON CONFLICT`, each by an insert of its own.
 _INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -107,12 +120,10 @@ class Transaction:
             wanted[subject].append(identity)
         for subject, ids in wanted.items():
             self._fetch_standings(subject, ids)
-        columns = schema.requests.c
         for part in _chunks(set(request_ids)):
             self._requests.update(dict.fromkeys(part))
-            query = select(columns.id, columns.state, columns.purpose, columns.requested_category)
-            for row in self._connection.execute(query.where(columns.id.in_(part))):
-                self._requests[row.id] = AskedFor(row.state, recipe_of(row.purpose), row.requested_category)
+            for identity, state, purpose, category in self._connection.execute(_REQUESTS, {"ids": part}):
+                self._requests[identity] = AskedFor(state, recipe_of(purpose), category)
 
     def standing(self, subject: Subject, identity: str) -> Standing | None:
         """Return the decision that holds on a subject, None where it is not in the pool."""
@@ -163,9 +174,8 @@ class Transaction:
     def total(self, kind: str, key: str = "") -> int:
         """Return a counter as it will be after this transaction, so far."""
         if (kind, key) not in self._totals:
-            columns = schema.counters.c
-            query = select(columns.value).where(columns.kind == kind, columns.key == key)
-            self._totals[kind, key] = self._connection.execute(query).scalar_one_or_none() or 0
+            found = self._connection.execute(_TOTAL, {"kind": kind, "key": key})
+            self._totals[kind, key] = found.scalar_one_or_none() or 0
         return self._totals[kind, key] + self._changes[kind, key]
 
     def execute(self, statement: Executable) -> CursorResult[Any]:
@@ -207,14 +217,8 @@ class Transaction:
         self._totals.clear()
 
     def _fetch_standings(self, subject: Subject, ids: Sequence[str]) -> None:
-        columns = SUBJECT_TABLES[subject].c
-        wanted = [columns.id, columns.sequence, columns.is_accepted, columns.filter, columns.reason]
-        if subject is Subject.CANDIDATE:
-            wanted += [columns.effective_category, columns.recipe]
         for part in _chunks(ids):
-            for identity, sequence, is_accepted, *rest in self._connection.execute(
-                select(*wanted).where(columns.id.in_(part))
-            ):
+            for identity, sequence, is_accepted, *rest in self._connection.execute(_STANDINGS[subject], {"ids": part}):
                 self._standings[subject, identity] = Standing(sequence, bool(is_accepted), *rest)
 
 

@@ -116,6 +116,8 @@ def _read_prompt(name: str, path: Path) -> Prompt:
 @lru_cache(maxsize=256)
 def _compiled(name: str, source: str) -> Template:
     try:
-        return _ENVIRONMENT.from_string(source)
+        template = _ENVIRONMENT.from_string(source)
     except TemplateSyntaxError as error:
         raise ConfigError(f"prompt template {name} line {error.lineno}: {error.message}") from error
+    template.globals = dict(template.globals)  # a chain of dicts, read whole at each rendering
+    return template

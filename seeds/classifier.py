@@ -179,10 +179,14 @@ def _counted(row: Row) -> Matrix:
 
 def _slots(row: Row) -> dict[int, float]:
     """Count the words of a row by slot; the tenth time that a word stands there adds less than the first."""
-    found: dict[int, float] = {}
-    for word, count in Counter(words_of(row.instruction, row.input, row.output)).items():
-        slot = _slot_of(word)
-        found[slot] = found.get(slot, 0.0) + 1 + math.log(count)
+    counts = Counter(words_of(row.instruction, row.input, row.output))
+    weights = [1.0 if count == 1 else 1 + math.log(count) for count in counts.values()]
+    slots = list(map(_slot_of, counts))
+    found = dict(zip(slots, weights, strict=True))
+    if len(found) < len(slots):  # two words share a slot
+        found = dict.fromkeys(slots, 0.0)
+        for slot, weight in zip(slots, weights, strict=True):
+            found[slot] += weight
     return found
 
 

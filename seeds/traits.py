@@ -78,7 +78,6 @@ _ANSWERED = {
 }
 
 
-
 class _Cues:
     """Words, stems and phrases, each with the places of the sorts that it belongs to."""
 

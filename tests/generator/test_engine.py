@@ -241,8 +241,16 @@ async def test_two_runs_under_one_seed_begin_alike() -> None:
     """Later requests also depend on what was decided before they were planned, and so on time."""
 
     async def asked() -> list[tuple[str, str, str]]:
-        bench = three_new_triples()
-        await bench.engine(GenerationConfig(recipes={"alpaca": 1.0}, seed=7)).run(lambda: len(bench.accepted) >= 30)
+        bench, are_asked = three_new_triples(), anyio.Event()
+
+        async def ask(request: Request) -> Completion:
+            if len(bench.requests) >= 16:
+                are_asked.set()
+            await are_asked.wait()
+            return completion(request, bench.answer(request))
+
+        settings = GenerationConfig(recipes={"alpaca": 1.0}, seed=7)
+        await bench.engine(settings, ask=ask).run(lambda: len(bench.accepted) >= 30)
         requests = [*bench.requests.values()][:16]
         return [(request.id, request.purpose, request.messages[0].content) for request in requests]
 

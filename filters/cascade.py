@@ -109,6 +109,8 @@ class Cascade:
         self._adding_one = tuple(one for one in self._memories if not isinstance(one, AddsMany))
         self._pending: list[Candidate] = []
         self._split = _split(self._filters)
+        self._seeing_batch = tuple(one for one in self._split[1] if isinstance(one, SeesBatch))
+        self._checking_many = tuple(one for one in self._split[1] if isinstance(one, ChecksMany))
         self._held: set[str] = set()
         self._held_tentatively: list[str] = []
         self._tallies = {one.name: Tally() for one in self._filters}
@@ -148,11 +150,10 @@ class Cascade:
         with self._undone_on_error():
             early = [_check(first, candidate, self._tallies, self._now) for candidate in candidates]
             arrived = [one for one, verdicts in zip(candidates, early, strict=True) if _is_accepted(verdicts)]
-            for one in rest:
-                if isinstance(one, SeesBatch):
-                    one.see_batch(arrived)
+            for one in self._seeing_batch:
+                one.see_batch(arrived)
             is_settled = bool(settled) and any(one.id in settled for one in candidates)
-            ahead = iter(self._check_ahead(rest, arrived, is_asking_memories=not is_settled))
+            ahead = iter(self._check_ahead(arrived, is_asking_memories=not is_settled))
             decided = [
                 self._finish(rest, candidate, verdicts, ahead, settled.get(candidate.id))
                 for candidate, verdicts in zip(candidates, early, strict=True)
@@ -219,17 +220,15 @@ class Cascade:
             self._held_tentatively.append(candidate.id)
         return verdicts
 
-    def _check_ahead(
-        self, rest: Sequence[Filter], candidates: Sequence[Candidate], *, is_asking_memories: bool
-    ) -> list[dict[str, Verdict]]:
+    def _check_ahead(self, candidates: Sequence[Candidate], *, is_asking_memories: bool) -> list[dict[str, Verdict]]:
         """Let filters check a batch at once, each what those before it leave; each row's verdicts, by filter.
 
         Memories are not asked where a row may join them that was refused: they would not have looked for its kin.
         """
         ahead: list[dict[str, Verdict]] = [{} for _ in candidates]
         left = list(range(len(candidates)))
-        for one in rest:
-            if not left or not isinstance(one, ChecksMany) or (isinstance(one, Memory) and not is_asking_memories):
+        for one in self._checking_many:
+            if not left or (one in self._memories and not is_asking_memories):
                 continue
             started = self._now()
             try:

@@ -160,7 +160,7 @@ class Engine:
                 job = _Job(self._plan.next())
                 self._running.add(job)
                 self.counters.assignments += 1
-                recipes.start_soon(self._work, job, send.clone())
+                recipes.start_soon(self._work, job, send)
             with anyio.move_on_after(self._settings.drain_grace_s):
                 while self._running:
                     await self._next_change()
@@ -187,14 +187,13 @@ class Engine:
     async def _work(self, job: _Job, send: MemoryObjectSendStream[_Row]) -> None:
         recipe = self._recipes[job.assignment.recipe]
         try:
-            async with send:
-                await recipe(
-                    partial(self._ask, job),
-                    partial(self._screen, job),
-                    job.assignment,
-                    partial(self._emit, job, send),
-                    partial(self._note_unreadable, job),
-                )
+            await recipe(
+                partial(self._ask, job),
+                partial(self._screen, job),
+                job.assignment,
+                partial(self._emit, job, send),
+                partial(self._note_unreadable, job),
+            )
         except* (EndpointError, StoppedError):
             pass  # counted and stored where it was raised
         finally:
@@ -262,7 +261,10 @@ class Engine:
         for candidate in await self._check(candidates) if self._check and candidates else candidates:
             job.undecided += 1
             try:
-                await send.send((job, candidate))
+                try:
+                    send.send_nowait((job, candidate))
+                except anyio.WouldBlock:
+                    await send.send((job, candidate))
             except BaseException:
                 job.undecided -= 1
                 raise

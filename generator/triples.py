@@ -26,7 +26,7 @@ async def ask_for_triples(
         assignment.recipe,
         demonstrations=assignment.demonstrations,
         sampling=sampling,
-        schema=triples_schema(assignment.topics),
+        schema=triples_schema(assignment.topics) if assignment.use_json_schema else None,
         example_json=as_json(numbered("task", [shown.triple() for shown in assignment.demonstrations])),
         topics=assignment.topics,
     )

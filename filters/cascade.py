@@ -110,7 +110,9 @@ class Cascade:
         self._pending: list[Candidate] = []
         self._split = _split(self._filters)
         self._seeing_batch = tuple(one for one in self._split[1] if isinstance(one, SeesBatch))
-        self._checking_many = tuple(one for one in self._split[1] if isinstance(one, ChecksMany))
+        self._checking_many = tuple(
+            (one, isinstance(one, Memory)) for one in self._split[1] if isinstance(one, ChecksMany)
+        )
         self._held: set[str] = set()
         self._held_tentatively: list[str] = []
         self._tallies = {one.name: Tally() for one in self._filters}
@@ -227,8 +229,8 @@ class Cascade:
         """
         ahead: list[dict[str, Verdict]] = [{} for _ in candidates]
         left = list(range(len(candidates)))
-        for one in self._checking_many:
-            if not left or (one in self._memories and not is_asking_memories):
+        for one, is_memory in self._checking_many:
+            if not left or (is_memory and not is_asking_memories):
                 continue
             started = self._now()
             try:

@@ -109,7 +109,6 @@ class Engine:
         self._fruitless = 0
         self._ended: Ended | None = None
         self._ended_because = ""
-        self._changed = anyio.Event()
 
     async def run(self, is_done: Callable[[], bool], wanted: Callable[[], int] | None = None) -> Outcome:
         """Generate until `is_done`, asked after each batch of decisions.

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -62,6 +63,8 @@ class Turn:
     polls_per_s: float
     poll_ms: float
     """Median; 0 where nobody polled."""
+    turned_away: float = 0.0
+    """Polls answered by 429: more were open at once than the service allows, since it came too late to them."""
 
 
 def main() -> None:
@@ -210,8 +213,9 @@ def take_turn(
     time.sleep(seconds)
     answered, cpu = status_of(access)["requests_answered"] - before, cpu_s(process) - cpu
     passed = time.perf_counter() - start
-    polled = json.loads(client.stdout.readline()) if is_polled else {"per_s": 0.0, "median_ms": 0.0}
-    return Turn(answered / passed, cpu / answered * 1e6, polled["per_s"], polled["median_ms"])
+    polled = json.loads(client.stdout.readline()) if is_polled else {"per_s": 0.0, "median_ms": 0.0, "turned_away": 0}
+    cpu_us = cpu / answered * 1e6
+    return Turn(answered / passed, cpu_us, polled["per_s"], polled["median_ms"], polled["turned_away"])
 
 
 def cpu_of_polling(access: dict[str, str], client: "subprocess.Popen[str]", process: int, seconds: float) -> float:
@@ -245,8 +249,10 @@ async def poll(url: str, token: str) -> None:
             async def ask(path: str, took: list[float] = took) -> None:
                 start = loop.time()
                 async with session.get(url + path) as answer:
-                    answer.raise_for_status()
                     await answer.read()
+                if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+                    return
+                answer.raise_for_status()
                 took.append(loop.time() - start)
 
             start, seconds = loop.time(), float(line)
@@ -254,7 +260,8 @@ async def poll(url: str, token: str) -> None:
                 for number in range(int(seconds * POLLS_PER_S)):
                     await asyncio.sleep(max(0.0, start + number / POLLS_PER_S - loop.time()))
                     tasks.create_task(ask(PATHS[number % len(PATHS)]))
-            told = {"polls": len(took), "per_s": len(took) / (loop.time() - start), "median_ms": median(took) * 1e3}
+            polls = {"polls": len(took), "turned_away": int(seconds * POLLS_PER_S) - len(took)}
+            told = polls | {"per_s": len(took) / (loop.time() - start), "median_ms": median(took) * 1e3}
             print(json.dumps(told), flush=True)
 
 

@@ -28,6 +28,7 @@ from seedbed.service.diversity import DiversityReport, report_diversity
 from seedbed.service.exchanged import Health
 from seedbed.service.guarding import COOKIE, LOOPBACK, OPEN_ROUTES, Gate, Guard
 from seedbed.service.metrics import metrics_routes
+from seedbed.service.recent import without_waiting
 
 ACCESS_FILE = "service.json"
 
@@ -86,7 +87,7 @@ def build_app(
     @app.get("/v1/status", response_model=Status, responses=TAGGED, tags=["status"])
     async def read_status(request: Request) -> Response:
         """Tell what is going on."""
-        now = await anyio.to_thread.run_sync(status)
+        now = await without_waiting(status)
         return status_answers.answer(request, now, lambda: now)
 
     measured = diversity or (lambda: report_diversity(pool, DiversityConfig()))

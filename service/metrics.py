@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from seedbed.core.records import Phase, Status
+from seedbed.service.recent import without_waiting
 
 ENDPOINT_GAUGES = {
     "in_flight": "Requests at the endpoint now",
@@ -39,9 +40,9 @@ def metrics_routes(status: Callable[[], Status]) -> APIRouter:
     routes, written = APIRouter(), _Written()
 
     @routes.get("/metrics", tags=["status"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """Tell the status as Prometheus reads it."""
-        return Response(written.of(status()), media_type=CONTENT_TYPE_LATEST)
+        return Response(written.of(await without_waiting(status)), media_type=CONTENT_TYPE_LATEST)
 
     return routes
 

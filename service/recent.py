@@ -3,8 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
+import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seedbed.service.guarding import SAFE_METHODS
@@ -28,18 +29,29 @@ class Recent(Generic[T]):
     def __call__(self) -> T:
         """Return it; where several ask for one that is too old, one of them makes it."""
         with self._lock:
-            if self._kept is not None:
-                value, changes, at = self._kept
-                if changes == self._changes and self._now() - at < self._every_s:
-                    return value
+            if (kept := self.fresh()) is not None:
+                return kept
             changes, at = self._changes, self._now()
             value = self._make()
             self._kept = (value, changes, at)
             return value
 
+    def fresh(self) -> T | None:
+        """Return it where none need be made, at once."""
+        kept = self._kept
+        is_fresh = kept is not None and kept[1] == self._changes and self._now() - kept[2] < self._every_s
+        return kept[0] if kept is not None and is_fresh else None
+
     def forget(self) -> None:
         """Let the next who asks get one that is made after this call."""
         self._changes += 1
+
+
+async def without_waiting(make: Callable[[], T]) -> T:
+    """Ask for a value: at once where it is recent, else in a thread, for making it takes a while."""
+    if isinstance(make, Recent) and (kept := make.fresh()) is not None:
+        return cast("T", kept)
+    return await anyio.to_thread.run_sync(make)
 
 
 class ForgetAfterChanges:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
+import anyio
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -14,7 +15,7 @@ from seedbed.core.config import PoolConfig
 from seedbed.core.records import Phase, Status
 from seedbed.pool.pool import Pool
 from seedbed.service.api import build_app
-from seedbed.service.recent import ForgetAfterChanges, Recent
+from seedbed.service.recent import ForgetAfterChanges, Recent, without_waiting
 
 BEARER = {"authorization": "Bearer the-token-of-this-run"}
 
@@ -105,3 +106,21 @@ def test_after_a_change_the_status_the_tag_and_the_metrics_are_new(made: tuple[T
     assert (again.status_code, again.json()["accepted"]) == (200, 1)
     assert "seedbed_accepted_rows 1.0" in client.get("/metrics").text
     assert len(found) == 2
+
+
+def test_what_is_fresh_is_told_at_once_and_what_is_not_in_a_thread() -> None:
+    threads: list[str] = []
+
+    def make() -> int:
+        threads.append(threading.current_thread().name)
+        return len(threads)
+
+    recent = Recent(make, every_s=1e9)
+
+    async def ask() -> list[int]:
+        first = [await without_waiting(recent), await without_waiting(recent)]
+        recent.forget()
+        return [*first, await without_waiting(recent), await without_waiting(make)]
+
+    assert anyio.run(ask) == [1, 1, 2, 3]
+    assert threading.current_thread().name not in threads

@@ -24,7 +24,8 @@ THEMES = ("light", "dark")
 SIZES = {1440: 1600, 360: 1800}
 """Width of the window to the most of the page's height that is kept."""
 
-COLOURS = 64
+NEAR_DUPLICATES = "/v1/pool/rows?filter=rouge&reason=near_duplicate"
+COLOURS = 160
 LATENCY_S = 6.0
 """Of the scripted endpoint: slow enough for the pictures to show one run."""
 STEP = 2500
@@ -32,11 +33,11 @@ STEP = 2500
 
 
 def fill(service: Service, rows: int) -> None:
-    """Wait for the first training and its report, and then for as many rows again."""
+    """Wait for the first training and its report, then for as many rows again, and for a near-duplicate."""
     while not service.ask("/v1/reports"):
         assert service.process.poll() is None, (service.folder / "serve.log").read_text()
         time.sleep(1)
-    while service.ask("/v1/status")["accepted"] < 2 * rows:
+    while service.ask("/v1/status")["accepted"] < 2 * rows or not service.ask(NEAR_DUPLICATES)["rows"]:
         time.sleep(1)
 
 
@@ -57,7 +58,7 @@ def in_palette(picture: Image.Image) -> Image.Image:
 
 def take(service: Service, browser: Browser, out: Path) -> None:
     """Write a picture of each part, and of one refused row, in each theme at each width."""
-    (refused, *_) = service.ask("/v1/pool/rows?filter=rouge&reason=near_duplicate")["rows"]
+    (refused, *_) = service.ask(NEAR_DUPLICATES)["rows"]
     parts = {**{part: part for part in PAGES}, "row": f"rows?id={refused['candidate']['id']}"}
     for theme in THEMES:
         for width, most in SIZES.items():

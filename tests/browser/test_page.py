@@ -103,9 +103,14 @@ def test_diversity_tells_what_is_wrong_and_how_instructions_begin(watched: Watch
     page = watched.open("diversity")
     alarm = page.locator(".alarms li").filter(has_text="Alarm, repeated wording")
     expect(alarm).to_contain_text("diversity.min_distinct_2", timeout=WAIT_MS)
-    changes = {one["cause"]: one["changes"] for one in service.ask("/v1/status")["reactions"]}
+    changes: dict[str, str] = {}
+    while "repeated_wording" not in changes:
+        page.wait_for_timeout(500)
+        changes = {one["cause"]: one["changes"] for one in service.ask("/v1/diversity")["reactions"]}
     expect(alarm).to_contain_text(changes["repeated_wording"], timeout=WAIT_MS)
     service.ask("/v1/control/pause", "POST", {})
+    while service.ask("/v1/status")["phase"] != "paused":  # what is in flight comes in first
+        page.wait_for_timeout(500)
     expect(page.get_by_text("No alarm stands while nothing is generated")).to_be_visible(timeout=WAIT_MS)
     expect(page.locator("tr", has_text="diversity.min_distinct_2")).to_contain_text("beyond it")
     expect(page.locator("tr", has_text="diversity.max_mean_depth")).to_contain_text("within")
@@ -194,7 +199,7 @@ def test_the_page_is_walked_by_keyboard(watched: Watched) -> None:
     expect(page.locator("#skip")).to_be_focused()
     page.locator('nav a[href="#diversity"]').focus()
     page.keyboard.press("Enter")
-    expect(page.locator("main")).to_be_focused()
+    expect(page.locator("main")).to_be_focused(timeout=WAIT_MS)
     expect(page.get_by_role("heading", name="Diversity")).to_be_visible()
     watched.open("funnel")
     page.locator("main").focus()

@@ -61,7 +61,7 @@ def load_secrets(config: Config, environment: Mapping[str, str] = os.environ) ->
     keys = {}
     for endpoint in config.endpoints:
         if endpoint.api_key_env:
-            key = _secret(endpoint.api_key_env, environment)
+            key = read_secret(endpoint.api_key_env, environment)
             if not key:
                 raise ConfigError(
                     f'endpoint "{endpoint.name}" takes its key from {endpoint.api_key_env}, which is not set'
@@ -71,8 +71,12 @@ def load_secrets(config: Config, environment: Mapping[str, str] = os.environ) ->
     return Secrets(api_keys=keys, webhook=_webhook(config, environment), service_token=token)
 
 
-def _secret(name: str, environment: Mapping[str, str]) -> str:
-    """Return a secret; containers and systemd hand one over as a file, whose path stands in `NAME_FILE`."""
+def read_secret(name: str, environment: Mapping[str, str]) -> str:
+    """Return a secret, empty where none is set; containers and systemd name a file that holds it, in `NAME_FILE`.
+
+    Raises:
+        ConfigError: Both variables are set, or the file cannot be read.
+    """
     value, path = environment.get(name, ""), environment.get(f"{name}_FILE", "")
     if value and path:
         raise ConfigError(f"{name} and {name}_FILE are both set; unset one of them")
@@ -88,7 +92,7 @@ def _service_token(config: Config, environment: Mapping[str, str]) -> SecretStr 
     name = config.service.token_env
     if not name:
         return None
-    token = _secret(name, environment)
+    token = read_secret(name, environment)
     if len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(f"service.token_env names {name}, which must hold {MIN_TOKEN} or more ASCII characters")
     return SecretStr(token)
@@ -98,7 +102,7 @@ def _webhook(config: Config, environment: Mapping[str, str]) -> SecretStr | None
     name = config.alarms.webhook_env
     if not name:
         return None
-    url = _secret(name, environment)
+    url = read_secret(name, environment)
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"alarms.webhook_env names {name}, which is not set to a URL that starts with http")
     if is_refused(host_of(url)):

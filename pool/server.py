@@ -10,6 +10,7 @@ from sqlalchemy.exc import NoSuchModuleError
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import ConfigError
+from seedbed.core.load import read_secret
 
 # Advisory locks are of a database; the second half of a key keeps pools in its schemas apart.
 WRITING, LEADING = 0x5EED01, 0x5EED02
@@ -62,7 +63,7 @@ class Server:
                 'install it with pip install "seedbed[postgres]"'
             ) from error
         if config.password_env:
-            password = environment.get(config.password_env)
+            password = read_secret(config.password_env, environment)
             if not password:
                 raise ConfigError(f"pool.password_env names {config.password_env}, which is not set")
             url = url.set(password=password)

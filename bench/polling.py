@@ -31,8 +31,8 @@ import aiohttp
 import httpx
 
 from seedbed.core.files import read_json
-from seedbed.service.api import ACCESS_FILE
 from seedbed.service.init import create_workspace
+from seedbed.service.remote import ACCESS_FILE
 
 PATHS = ("/v1/status", "/v1/pool/rows?limit=20", "/v1/history", "/metrics")
 POLLS_PER_S, LARGEST_FALL = 100.0, 0.03

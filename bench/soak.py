@@ -37,8 +37,8 @@ import orjson
 
 from seedbed.core.files import read_json
 from seedbed.endpoints.scripted_server import Received, Reply, serve_scripted
-from seedbed.service.api import ACCESS_FILE
 from seedbed.service.init import create_workspace
+from seedbed.service.remote import ACCESS_FILE
 
 STARTS = [f"{one}{two}" for one in ("ba", "ke", "li", "mo", "nu", "ra", "si", "to") for two in ("dra", "fen", "gil")]
 WORDS = [f"{one}{two}{three}" for one in STARTS for two in ("c", "let", "nd", "rin") for three in ("a", "e", "i", "o")]

@@ -5,6 +5,8 @@
     ├── InputError                  a file or argument of the user's is wrong (ValueError)
     │   └── MissingFileError        … or is not there                        (FileNotFoundError)
     ├── WorkspaceHeldError          another process writes this workspace    (BlockingIOError)
+    ├── ServiceError                a running service refuses a request      (RuntimeError)
+    │   └── ServiceUnreachableError … or does not answer                     (ConnectionError)
     ├── EndpointError               a model server                           (ConnectionError)
     │   ├── EndpointUnreachableError  did not answer at all
     │   ├── EndpointRejectedError     will not ever answer this (key, model, request)
@@ -58,6 +60,25 @@ class WorkspaceHeldError(SeedbedError, BlockingIOError):
     """Another process holds the workspace for writing."""
 
     exit_code = 2
+
+
+class ServiceError(SeedbedError, RuntimeError):
+    """A running service refuses what it was asked over HTTP, and told why by a problem (RFC 9457).
+
+    `status` is the HTTP status, `title` the kind of problem; the message is its detail.
+    """
+
+    def __init__(self, message: str, status: int = 0, title: str = "") -> None:
+        super().__init__(message, status, title)
+        self.status, self.title = status, title
+        self.exit_code = 1 if status >= 500 else 2
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ServiceUnreachableError(ServiceError, ConnectionError):
+    """Nobody answers where a service was looked for."""
 
 
 class EndpointError(SeedbedError, ConnectionError):

@@ -208,6 +208,12 @@ class Cascade:
                     _load(memory, chunk)
         self.confirm()
 
+    def replace(self, fresh: Filter) -> None:
+        """Put a filter that remembers nothing in the place of the one of its name, where there is one."""
+        assert not isinstance(fresh, Memory)
+        self._filters = tuple(fresh if one.name == fresh.name else one for one in self._filters)
+        self._split = _split(self._filters)
+
     def warm(self) -> None:
         """Compile and load what the first check would otherwise wait for."""
         for one in self._filters:

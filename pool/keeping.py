@@ -1,9 +1,9 @@
 """Writes beside the way of a row: training runs, adapters, reports, shares and what is wanted."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
@@ -30,6 +30,17 @@ def set_meta(key: str, value: str) -> Write[None]:
 
     def run(transaction: Transaction) -> None:
         transaction.set_meta(key, value)
+
+    return Write(run)
+
+
+def drop_metas(keys: Sequence[str]) -> Write[None]:
+    """Drop the values under some keys."""
+
+    def run(transaction: Transaction) -> None:
+        for start in range(0, len(keys), 500):  # as many as one statement takes
+            part = keys[start : start + 500]
+            transaction.execute(delete(schema.meta).where(schema.meta.c.key.in_(part)))
 
     return Write(run)
 

@@ -460,6 +460,15 @@ class Pool:
         """Note something under a key, in place of what stood there."""
         self._write(keeping.set_meta(f"note/{key}", value))
 
+    def notes(self, prefix: str) -> dict[str, str]:
+        """Return what was noted under keys that begin so."""
+        found = self._read(reads.metas, f"note/{prefix}")
+        return {key.removeprefix("note/"): value for key, value in found.items()}
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Drop what was noted under some keys."""
+        self._write(keeping.drop_metas([f"note/{key}" for key in keys]))
+
     def shares(self) -> dict[str, float]:
         """Return the current target share of each category; empty where none was ever set."""
         return {change.category: change.share for change in self.share_history()}

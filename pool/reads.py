@@ -437,6 +437,13 @@ def meta(connection: Connection, key: str) -> str | None:
     return connection.execute(select(schema.meta.c.value).where(schema.meta.c.key == key)).scalar_one_or_none()
 
 
+def metas(connection: Connection, prefix: str) -> dict[str, str]:
+    """Return the values whose keys begin so, by key."""
+    columns = schema.meta.c
+    query = select(columns.key, columns.value).where(columns.key.startswith(prefix, autoescape=True))
+    return {row.key: row.value for row in connection.execute(query)}
+
+
 def walk(connection: Connection, table: Table) -> Iterator[Row[Any]]:
     """Yield every row of a table in order of arrival, within the connection's transaction."""
     yield from connection.execution_options(yield_per=PAGE_ROWS).execute(select(table).order_by(table.c.number))

@@ -9,6 +9,7 @@ from seedbed.core.errors import ConfigError, InputError, MissingFileError
 from seedbed.core.files import replacing, sha256_of, write_atomic
 from seedbed.filters.references import SUFFIXES, chosen_fields, fields_file, is_reference, read_reference
 from seedbed.pool.translate import translated
+from seedbed.service.exchanged import ReferenceShown
 from seedbed.service.workspace import Workspace
 
 FOLDER = "references"
@@ -48,6 +49,21 @@ def add_references(workspace: Workspace, files: Sequence[Path], fields: Sequence
         if not one.was_there:
             _copy(source, one.file, tuple(fields) or chosen_fields(source))
     return added
+
+
+def added_references(workspace: Workspace) -> list[ReferenceShown]:
+    """List the files of the workspace's `references/`, by name."""
+    folder = workspace.folder / FOLDER
+    files = sorted(path for path in folder.glob("*") if path.is_file() and is_reference(path.name))
+    return [
+        ReferenceShown(
+            name=path.name.removesuffix(".gz").rsplit(".", 1)[0],
+            file=f"{FOLDER}/{path.name}",
+            bytes=path.stat().st_size,
+            fields=chosen_fields(path),
+        )
+        for path in files
+    ]
 
 
 def _require_used(workspace: Workspace) -> None:

@@ -20,17 +20,19 @@ from seedbed.pool.pool import Pool
 from seedbed.service.answering import TAGGED, Remembered, answer_problems, describe_answers, tagged
 from seedbed.service.api_changes import Desk, change_routes
 from seedbed.service.api_export import export_routes
+from seedbed.service.api_import import import_routes
 from seedbed.service.api_ledger import ledger_routes
 from seedbed.service.api_look import look_routes
 from seedbed.service.api_page import page_routes
 from seedbed.service.api_pool import pool_routes
+from seedbed.service.api_references import reference_routes
 from seedbed.service.diversity import DiversityReport, report_diversity
 from seedbed.service.exchanged import Health
 from seedbed.service.guarding import COOKIE, LOOPBACK, OPEN_ROUTES, Gate, Guard
 from seedbed.service.metrics import metrics_routes
+from seedbed.service.once import Once
 from seedbed.service.recent import without_waiting
-
-ACCESS_FILE = "service.json"
+from seedbed.service.remote import ACCESS_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,14 @@ def build_app(
         diversity: Measures the rows; None: by the default bounds.
     """
     gate = Gate(gate) if isinstance(gate, str) else gate
-    app = FastAPI(title="Seedbed", version=__version__, docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json")
+    app = FastAPI(
+        title="Seedbed",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+        redirect_slashes=False,
+    )
     app.add_middleware(Guard, gate=gate, hosts=tuple(hosts))
     answer_problems(app)
     describe_answers(app, sorted(OPEN_ROUTES), COOKIE)
@@ -104,7 +113,9 @@ def build_app(
     app.include_router(page_routes(gate))
     if desk is not None:
         app.state.beside = desk.feed.follow
-        for routes in (*change_routes(desk), *look_routes(desk)):
+        once = Once(pool)
+        changing = (*change_routes(desk, once), import_routes(desk, once), reference_routes(desk, once))
+        for routes in (*changing, *look_routes(desk)):
             app.include_router(routes)
     return app
 

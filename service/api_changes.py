@@ -49,9 +49,8 @@ class Desk:
     """Settings of the command line, by their keys."""
 
 
-def change_routes(desk: Desk) -> tuple[APIRouter, ...]:
+def change_routes(desk: Desk, once: Once) -> tuple[APIRouter, ...]:
     """Return the routes that change what the desk holds."""
-    once = Once(desk.context.pool)
     return _control_routes(desk, once), _row_routes(desk, once), _training_routes(desk, once)
 
 
@@ -70,7 +69,7 @@ def _control_routes(desk: Desk, once: Once) -> APIRouter:
             states = {"start": IntentState.RUNNING, "pause": IntentState.PAUSED, "drain": IntentState.DRAINING}
             return await control.set_state(states[action])
 
-        return await once.answer(request, key, act)
+        return await once.answer(request, key, act, is_repeatable=True)
 
     @routes.get("/control", response_model=Intent)
     async def read_intent() -> Intent:
@@ -80,17 +79,21 @@ def _control_routes(desk: Desk, once: Once) -> APIRouter:
     @routes.put("/control/target", response_model=Intent)
     async def set_target(wanted: TargetWanted, request: Request, key: Key = None) -> Any:
         """Stop generating at so many accepted rows."""
-        return await once.answer(request, key, lambda: control.set_target(wanted.target))
+        return await once.answer(request, key, lambda: control.set_target(wanted.target), is_repeatable=True)
 
     @routes.put("/control/concurrency", response_model=Intent)
     async def set_concurrency(wanted: ConcurrencyWanted, request: Request, key: Key = None) -> Any:
         """Run so many recipes at once."""
-        return await once.answer(request, key, lambda: control.set_concurrency(wanted.concurrency))
+        return await once.answer(request, key, lambda: control.set_concurrency(wanted.concurrency), is_repeatable=True)
 
     @routes.put("/control/budget", response_model=Intent)
     async def set_budget(wanted: BudgetWanted, request: Request, key: Key = None) -> Any:
         """Limit what is spent; a service that waits for it goes on."""
-        return await once.answer(request, key, lambda: control.set_budget(wanted.max_tokens, wanted.max_cost))
+
+        async def act() -> Intent:
+            return await control.set_budget(wanted.max_tokens, wanted.max_cost)
+
+        return await once.answer(request, key, act, is_repeatable=True)
 
     @routes.put("/control/shares", response_model=Changed)
     async def set_shares(wanted: SharesWanted, request: Request, key: Key = None) -> Any:
@@ -103,7 +106,7 @@ def _control_routes(desk: Desk, once: Once) -> APIRouter:
             await control.set_shares(wanted.shares, wanted.note)
             return Changed(done={"shares": wanted.shares})
 
-        return await once.answer(request, key, act)
+        return await once.answer(request, key, act, is_repeatable=True)
 
     @routes.get("/events", responses={200: {"content": {"text/event-stream": {}}}}, response_class=StreamingResponse)
     async def events(last_event_id: LastEvent = "") -> Response:
@@ -136,7 +139,7 @@ def _row_routes(desk: Desk, once: Once) -> APIRouter:
             context.events.emit("row.decided", id=identity, accepted=decision.accepted, note=wanted.note)
             return decision
 
-        return await once.answer(request, key, act)
+        return await once.answer(request, key, act, is_repeatable=True)
 
     @routes.post("/pool/quarantine", response_model=Quarantined)
     async def quarantine_rows(wanted: QuarantineWanted, request: Request, key: Key = None) -> Any:
@@ -149,7 +152,7 @@ def _row_routes(desk: Desk, once: Once) -> APIRouter:
                 context.events.emit("pool.quarantined", rows=found.rows, items=[f"{wanted.ancestor}:{wanted.name}"])
             return found
 
-        return await once.answer(request, key, act)
+        return await once.answer(request, key, act, is_repeatable=True)
 
     return routes
 
@@ -178,7 +181,7 @@ def _training_routes(desk: Desk, once: Once) -> APIRouter:
             async with known_things():
                 return Changed(done=await promote_by_hand(context, adapter, wanted.note))
 
-        return await once.answer(request, key, act)
+        return await once.answer(request, key, act, is_repeatable=True)
 
     @routes.post("/adapters/rollback", response_model=Changed)
     async def roll_back(wanted: Noted, request: Request, key: Key = None) -> Any:

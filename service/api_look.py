@@ -1,12 +1,14 @@
 """Routes for who looks on: settings, samples over time, how rows are spread, a training's loss, log and answers."""
 
 from itertools import islice
+from pathlib import Path as FilePath
 from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
+from pydantic import ValidationError
 
-from seedbed.core.errors import SeedbedError
+from seedbed.core.errors import InputError
 from seedbed.core.files import read_json
 from seedbed.core.records import Adapter, Snapshot, TrainingRun
 from seedbed.core.snapshots import MANIFEST
@@ -101,13 +103,27 @@ def _training_routes(desk: Desk) -> APIRouter:
         following = start + limit if len(found) > limit else None
         return tagged(request, Answers(answers=tuple(found[:limit]), next=following))
 
+    @routes.get("/snapshots", response_model=list[Snapshot], responses=TAGGED)
+    def snapshots(request: Request) -> Response:
+        """List snapshots, oldest first."""
+        found = [_manifest(path) for path in context.workspace.snapshots.glob(f"*/{MANIFEST}")]
+        whole = sorted((one for one in found if one is not None), key=lambda one: (one.created_at, one.id))
+        return tagged(request, whole)
+
     @routes.get("/snapshots/{identity}", response_model=Snapshot, responses=TAGGED)
-    async def snapshot(identity: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")], request: Request) -> Response:
+    def snapshot(identity: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")], request: Request) -> Response:
         """Tell what an adapter was trained on."""
-        path = context.workspace.snapshots / identity / MANIFEST
-        try:
-            return tagged(request, Snapshot.model_validate(await anyio.to_thread.run_sync(read_json, path)))
-        except SeedbedError as error:
-            raise HTTPException(404, f"there is no snapshot {identity}") from error
+        found = _manifest(context.workspace.snapshots / identity / MANIFEST)
+        if found is None:
+            raise HTTPException(404, f"there is no snapshot {identity}")
+        return tagged(request, found)
 
     return routes
+
+
+def _manifest(path: FilePath) -> Snapshot | None:
+    """Read a snapshot's manifest; None where there is none, or none of ours."""
+    try:
+        return Snapshot.model_validate(read_json(path))
+    except (InputError, ValidationError):
+        return None

@@ -1,17 +1,15 @@
 """Reading a workspace without holding it: from the running service where there is one, else from what is stored."""
 
-import httpx
 from rich.console import Console as RichConsole
 
 from seedbed.core.config import Secrets
-from seedbed.core.errors import InputError, MissingFileError
+from seedbed.core.errors import InputError, MissingFileError, ServiceError
 from seedbed.core.events import Events
-from seedbed.core.files import read_json
 from seedbed.core.records import Phase, Status
 from seedbed.pool.pool import Pool
 from seedbed.prompts.library import PromptLibrary
-from seedbed.service.api import ACCESS_FILE
 from seedbed.service.context import Context
+from seedbed.service.remote import service_of
 from seedbed.service.status import read_status
 from seedbed.service.summary import print_summary
 from seedbed.service.workspace import Workspace
@@ -32,17 +30,14 @@ def current_status(workspace: Workspace) -> Status:
 
 def _status_of_service(workspace: Workspace) -> Status | None:
     """Ask the running service, if one answers; its file may be left from one that was killed."""
-    path = workspace.folder / ACCESS_FILE
-    if not path.exists():
+    service = service_of(workspace.folder)
+    if service is None:
         return None
     try:
-        access = read_json(path)
-        headers = {"authorization": f"Bearer {access['token']}"}
-        answer = httpx.get(f"{access['url']}/v1/status", headers=headers, timeout=10, trust_env=False)
-        answer.raise_for_status()
-    except (httpx.HTTPError, InputError, KeyError):
+        with service:
+            return service.status()
+    except ServiceError:
         return None
-    return Status.model_validate_json(answer.content)
 
 
 def login_link(workspace: Workspace) -> str:
@@ -51,14 +46,11 @@ def login_link(workspace: Workspace) -> str:
     Raises:
         InputError: No service answers in this workspace.
     """
-    path = workspace.folder / ACCESS_FILE
-    try:
-        access = read_json(path)
-        headers = {"authorization": f"Bearer {access['token']}"}
-        answer = httpx.post(f"{access['url']}/v1/login-links", headers=headers, timeout=10, trust_env=False)
-        return f"{access['url']}{answer.raise_for_status().json()['path']}"
-    except (httpx.HTTPError, InputError, KeyError) as error:
-        raise InputError(f"no service answers in {workspace.folder}; `seedbed serve` starts one") from error
+    service = service_of(workspace.folder)
+    if service is None:
+        raise InputError(f"no service answers in {workspace.folder}; `seedbed serve` starts one")
+    with service:
+        return f"{service.url}{service.login_link().path}"
 
 
 def print_stored_summary(workspace: Workspace) -> None:

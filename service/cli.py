@@ -19,10 +19,15 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]
 
 
+OVER_URL = ("status", "import", "train", "promote", "rollback", "references")
+"""Commands that can work through a service elsewhere."""
+
+
 class Here:
     """What the options before the command say."""
 
     workspace: Path = Path()
+    url: str = ""
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -35,14 +40,22 @@ def _print_version(is_wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     workspace: Annotated[
         Path, typer.Option("--workspace", "-w", help="The workspace folder; the current one by default.")
     ] = Path(),
+    url: Annotated[
+        str, typer.Option("--url", help="Work through a service elsewhere; its token is in SEEDBED_TOKEN.")
+    ] = "",
     version: Annotated[  # noqa: ARG001 - its callback prints it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    Here.workspace = workspace
+    from seedbed.core.errors import ConfigError
+
+    if url and context.invoked_subcommand not in OVER_URL:
+        raise ConfigError(f"--url goes with {', '.join(OVER_URL)}; {context.invoked_subcommand} needs the workspace")
+    Here.workspace, Here.url = workspace, url
 
 
 def emit(as_json: bool, value: dict[str, Any], text: str) -> None:

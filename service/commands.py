@@ -24,6 +24,7 @@ SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("rollback", work_commands.rollback),
     ("filter", file_commands.filter_rows),
     ("refilter", ledger_commands.refilter),
+    ("import", ledger_commands.import_rows),
     ("export", file_commands.export_rows),
     ("convert", file_commands.convert),
     ("warm", file_commands.warm),

@@ -104,6 +104,11 @@ class Control:
     def may_train(self) -> bool:
         return self.intent.state is not IntentState.DRAINING
 
+    @property
+    def is_stopping(self) -> bool:
+        """The process is to end."""
+        return self._stop.is_wanted
+
     @contextmanager
     def interrupting(self) -> Iterator[Stop]:
         """Yield a stop for generation: wanted when the process is to end, and at any change of what is wanted."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from seedbed.core.records import Candidate, Decision, Record, Request, TrainingRun
+from seedbed.core.records import Candidate, Decision, Record, Request, TrainingRun, Verdict
 from seedbed.pool.records import Attempt
 from seedbed.service.ancestry import Ancestor
 from seedbed.service.history import Sample
@@ -175,3 +175,94 @@ class Changed(Record):
     """What became of it."""
 
     done: dict[str, Any]
+
+
+class BadLine(Record):
+    """A line of a file that is no row."""
+
+    line: int
+    """From 1."""
+    problem: str
+
+
+class Imported(Record):
+    """What an import came to."""
+
+    rows: int = 0
+    """That could be read."""
+    accepted: int = 0
+    refused: dict[str, int] = Field(default={})
+    """By filter and reason: `rouge.near_duplicate`; `duplicate.seen_before` for rows that the pool knew."""
+    waiting: int = 0
+    """Of these, the rows whose category could not be verified; a person may accept them."""
+    malformed_lines: int = 0
+    malformed: tuple[BadLine, ...] = ()
+    """The first hundred."""
+
+
+class ReferenceShown(Record):
+    """A reference file of the workspace."""
+
+    name: str
+    """As verdicts call it."""
+    file: str
+    bytes: int
+    fields: tuple[str, ...]
+    """Where its items stand, as was chosen; empty: the reader's choice."""
+
+
+class AddedShown(Record):
+    """A reference file that was added."""
+
+    name: str
+    file: str
+    items: int
+    fields: tuple[str, ...]
+    was_there: bool
+    """The same file had been added before."""
+
+
+class HitShown(Record):
+    """A row that a rescan took out."""
+
+    id: str
+    instruction: str
+    verdict: Verdict
+
+
+class TaintedShown(Record):
+    """An adapter that a rescan found to be trained on rows that overlap with a reference."""
+
+    id: str
+    rows: int
+    ids: tuple[str, ...]
+    """The first few of them."""
+
+
+class TaintingShown(Record):
+    """What became of the adapters."""
+
+    tainted: tuple[TaintedShown, ...]
+    rolled_back: tuple[str, ...]
+    in_service: str
+    """Afterwards; empty for the base alone."""
+    unknown: tuple[str, ...]
+    """Why an adapter could not be examined."""
+
+
+class RescannedShown(Record):
+    """What looking for references in the whole pool found."""
+
+    references: tuple[AddedShown, ...]
+    """Added with it."""
+    scanned: int
+    quarantined: int
+    rules: dict[str, int]
+    """Quarantined rows by rule."""
+    by_reference: dict[str, int]
+    examples: tuple[HitShown, ...]
+    """The first few."""
+    accepted_by_a_person_all_the_same: int
+    adapters: TaintingShown
+    was_stopped: bool
+    """The service stopped on the way; rescanning again goes on."""

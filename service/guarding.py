@@ -9,6 +9,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,9 +21,12 @@ COOKIE = "seedbed_session"
 SESSION_S = 7 * 24 * 3600.0
 LINK_S = 3600.0
 MAX_BODY_BYTES = 1_000_000
+UPLOADS = {"/v1/pool/import": 2 * 10**9, "/v1/references/": 256 * 10**6}
+"""Routes whose body goes to a file as it comes, with its limit in bytes; a name that ends in / stands for all below."""
 MAX_AT_ONCE = 64
 REQUESTS_PER_S, BURST = 500.0, 1000.0
 REFUSALS_PER_S, REFUSAL_BURST = 5.0, 200.0
+TOO_LARGE = "the body is too large"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -95,8 +99,12 @@ class Guard:
         told = _with_headers(send)
         refusal = self._refusal(scope)
         if refusal is None:
-            body, receive = await _bounded(scope, receive)
-            refusal = None if body else problem(413, "the body is too large", f"at most {MAX_BODY_BYTES} bytes")
+            most = _most_bytes(scope["path"])
+            if most != MAX_BODY_BYTES:
+                receive = _counted(receive, most)
+            else:
+                body, receive = await _bounded(scope, receive)
+                refusal = None if body else problem(413, TOO_LARGE, f"at most {MAX_BODY_BYTES} bytes")
         if refusal is not None:
             await refusal(scope, receive, told)
             return
@@ -202,6 +210,26 @@ async def _bounded(scope: Scope, receive: Receive) -> tuple[bool, Receive]:
         return waiting.pop() if waiting else await receive()
 
     return True, again
+
+
+def _most_bytes(path: str) -> int:
+    found = (most for name, most in UPLOADS.items() if path == name or (name.endswith("/") and path.startswith(name)))
+    return next(found, MAX_BODY_BYTES)
+
+
+def _counted(receive: Receive, most: int) -> Receive:
+    """Pass a body on as it comes, up to a limit."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise HTTPException(413, f"{TOO_LARGE}: at most {most} bytes")
+        return message
+
+    return counted
 
 
 def _hash(secret: str) -> bytes:

@@ -9,12 +9,14 @@ import typer
 
 from seedbed.service.cli import Here, Json, emit
 from seedbed.service.file_commands import names
-from seedbed.service.work_commands import finish, work
+from seedbed.service.work_commands import finish, running_service, work
 
 if TYPE_CHECKING:
     from seedbed.filters.contamination import ContaminationFilter
     from seedbed.service.adding import AddedReference
+    from seedbed.service.client import By, Client
     from seedbed.service.context import Context
+    from seedbed.service.exchanged import RescannedShown
     from seedbed.service.live import Live
     from seedbed.service.refilter import Tell
     from seedbed.service.stopping import Stop
@@ -44,6 +46,11 @@ def references_add(
     from seedbed.service.adding import add_references
     from seedbed.service.rescan import added_filter
 
+    if service := running_service():
+        with service:
+            _add_remotely(service, files, fields, as_json)
+        return
+
     def prepare(context: Context) -> tuple[ContaminationFilter, list[AddedReference]]:
         added = add_references(context.workspace, files, names(fields))
         for one in added:
@@ -57,6 +64,12 @@ def references_rescan(as_json: Json = False) -> None:
     """Look for all references there are in the whole pool, as after putting files into references/ by hand."""
     from seedbed.service.rescan import whole_filter
 
+    if service := running_service():
+        from seedbed.service.remote import new_key
+
+        with service:
+            _tell_rescanned(service.rescan(key=new_key()), as_json)
+        return
     _rescan(lambda context: (whole_filter(context), []), as_json)
 
 
@@ -89,6 +102,60 @@ async def _prune_job(context: Context, stop: Stop, _: Live) -> dict[str, Any]:
     from seedbed.service.prune import prune_now
 
     return {"pruned": await anyio.to_thread.run_sync(prune_now, context, stop)}
+
+
+def _add_remotely(service: Client, files: list[Path], fields: str, as_json: bool) -> None:
+    from seedbed.service.remote import as_reference, new_key
+
+    for file in files:
+        with as_reference(file) as (name, form, content):
+            _tell_rescanned(service.add_reference(name, content, form, fields, key=new_key()), as_json)
+
+
+def _tell_rescanned(done: RescannedShown, as_json: bool) -> None:
+    from seedbed.service.ledger_screen import print_rescanned, rescanned_of
+
+    if as_json:
+        emit(True, done.model_dump(mode="json"), "")
+    else:
+        print_rescanned(*rescanned_of(done))
+    finish(was_stopped=done.was_stopped, is_complete=not done.was_stopped)
+
+
+def import_rows(
+    file: Annotated[Path, typer.Argument(help="JSON lines: Alpaca, Dolly, ShareGPT, messages, prompt and completion.")],
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="Accept all whose category is verified, and mark them so.")
+    ] = False,
+    note: Annotated[str, typer.Option(help="Why, for the record.")] = "imported",
+    as_json: Json = False,
+) -> None:
+    """Take an existing set into the pool.
+
+    The cascade decides each row, unless --by-hand; rows of categories that cannot be verified wait for a person.
+    """
+    from seedbed.core.errors import MissingFileError
+    from seedbed.service.importing import import_rows as take_in
+    from seedbed.service.remote import new_key
+
+    if not file.is_file():
+        raise MissingFileError(f"there is no file {file}")
+    if service := running_service():
+        with service:
+            done = service.import_rows(file, "by_hand" if by_hand else "cascade", note, key=new_key())
+    else:
+
+        async def job(context: Context, _: Stop, live: Live) -> dict[str, Any]:
+            decide: By = "by_hand" if by_hand else "cascade"
+            return {"imported": await take_in(context, live, file, decide=decide, note=note)}
+
+        done = work(job, as_json)["imported"]
+    refused = ", ".join(f"{count} {name}" for name, count in done.refused.items())
+    lines = [f"{done.rows} rows read, {done.accepted} accepted{'; refused: ' if refused else ''}{refused}"]
+    lines += [f"{file} line {one.line}: {one.problem}" for one in done.malformed]
+    if done.malformed_lines > len(done.malformed):
+        lines.append(f"and {done.malformed_lines - len(done.malformed)} more lines that are no rows")
+    emit(as_json, done.model_dump(mode="json"), "\n".join(lines))
 
 
 def _rescan(prepare: Any, as_json: bool) -> None:

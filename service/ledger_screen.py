@@ -1,21 +1,25 @@
 """What `refilter` and `references` print, for people and as plain records."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
+from seedbed.core.records import Candidate, Lineage
 from seedbed.service.adding import AddedReference
 from seedbed.service.console import LINE_EVERY_S, Console
 from seedbed.service.difference import Difference, print_difference
+from seedbed.service.exchanged import RescannedShown
 from seedbed.service.refilter import Refiltered, Tell
-from seedbed.service.rescan import Rescanned
+from seedbed.service.rescan import Hit, Rescanned
 from seedbed.service.summary import clip
-from seedbed.service.tainting import Tainting
+from seedbed.service.tainting import TaintedAdapter, Tainting
 
 
 def shower(is_quiet: bool) -> Callable[[Difference], None]:
@@ -79,6 +83,32 @@ def rescan_record(added: Sequence[AddedReference], done: Rescanned) -> dict[str,
         "adapters": asdict(done.tainting),
         "was_stopped": done.was_stopped,
     }
+
+
+def rescanned_of(shown: RescannedShown) -> tuple[list[AddedReference], Rescanned]:
+    """Give what a service told of a rescan the shape of one done here."""
+    added = [AddedReference(one.name, Path(one.file), one.items, one.fields, one.was_there) for one in shown.references]
+    hits = []
+    for one in shown.examples:
+        row = Candidate(id=one.id, task_id=one.id, instruction=one.instruction, output="", lineage=Lineage(recipe=""))
+        hits.append(Hit(row, one.verdict, 0))
+    adapters = shown.adapters
+    tainting = Tainting(
+        tainted=[TaintedAdapter(one.id, one.rows, one.ids) for one in adapters.tainted],
+        rolled_back=list(adapters.rolled_back),
+        in_service=adapters.in_service,
+        unknown=list(adapters.unknown),
+    )
+    return added, Rescanned(
+        scanned=shown.scanned,
+        quarantined=shown.quarantined,
+        rules=Counter(shown.rules),
+        references=Counter(shown.by_reference),
+        examples=hits,
+        overruled=shown.accepted_by_a_person_all_the_same,
+        tainting=tainting,
+        was_stopped=shown.was_stopped,
+    )
 
 
 def print_rescanned(added: Sequence[AddedReference], done: Rescanned) -> None:

@@ -56,7 +56,15 @@ def status(as_json: Json = False) -> None:
     from seedbed.service.in_service import sentence_of
     from seedbed.service.workspace import open_workspace
 
-    found = current_status(open_workspace(Here.workspace))
+    if Here.url:
+        from seedbed.service.work_commands import running_service
+
+        service = running_service()
+        assert service is not None
+        with service:
+            found = service.status()
+    else:
+        found = current_status(open_workspace(Here.workspace))
     if as_json:
         emit(True, found.model_dump(mode="json"), "")
         return

@@ -4,16 +4,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
+import anyio.to_thread
+
 from seedbed.core.records import Candidate, Decider, Decision, Subject, Verdict
+from seedbed.filters.cascade import Cascade
 from seedbed.filters.contamination import NAME as CONTAMINATION
 from seedbed.filters.contamination import ContaminationFilter
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
 from seedbed.service.adding import AddedReference
 from seedbed.service.context import Context
+from seedbed.service.hand_decisions import on_indexes
 from seedbed.service.leaks import held_out_references
+from seedbed.service.live import Live
 from seedbed.service.stopping import Stop
 from seedbed.service.tainting import Tainting, mark_tainted
 
@@ -23,6 +29,14 @@ NOTE = "rescan"
 
 Tell = Callable[[str, int, int], None]
 """Is told what is being done, how many rows are, and of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlapping:
+    """An accepted row and the verdict that it would get now."""
+
+    candidate: Candidate
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +104,63 @@ def rescan(
         if stop.is_wanted:
             done.was_stopped = True
             return done
-        _quarantine(context, _hits(context.pool, contamination, batch, done), done, now)
+        _quarantine(context, _hits(context.pool, _overlapping(contamination, batch), done), done, now)
         done.scanned += len(batch)
         tell("rescanning", done.scanned, total)
     done.tainting = mark_tainted(context, contamination)
     return done
 
 
-def _hits(pool: Pool, contamination: ContaminationFilter, batch: Sequence[Candidate], done: Rescanned) -> list[Hit]:
+async def rescan_live(
+    context: Context,
+    live: Live,
+    contamination: ContaminationFilter,
+    *,
+    is_stopping: Callable[[], bool],
+    now: Callable[[], float] = time.time,
+) -> Rescanned:
+    """Rescan while rows are generated: what is found is taken out of the pool and the indexes by the decider.
+
+    The rows that are decided meanwhile must meet the new references already, see `meet`.
+    """
+    done, batches = Rescanned(), _chunks(context.pool.accepted())
+    while batch := await anyio.to_thread.run_sync(next, batches, ()):
+        if is_stopping():
+            done.was_stopped = True
+            return done
+        found = await anyio.to_thread.run_sync(_overlapping, contamination, batch)
+        if found:
+            await on_indexes(live, partial(_take_out, context, found, done, now))
+        done.scanned += len(batch)
+    done.tainting = await anyio.to_thread.run_sync(mark_tainted, context, contamination)
+    return done
+
+
+async def meet(context: Context, live: Live) -> None:
+    """Let the rows to come meet all references there are now."""
+    fresh = await anyio.to_thread.run_sync(whole_filter, context)
+    await on_indexes(live, lambda cascade: cascade.replace(fresh) if cascade else None)
+
+
+def _take_out(
+    context: Context, found: Sequence[Overlapping], done: Rescanned, now: Callable[[], float], cascade: Cascade | None
+) -> None:
+    standings = context.pool.standings([one.candidate.id for one in found])
+    hits = _hits(context.pool, [one for one in found if standings[one.candidate.id].is_accepted], done)
+    _quarantine(context, hits, done, now)
+    if cascade is not None:
+        for hit in hits:
+            cascade.remove(hit.candidate.id)
+
+
+def _overlapping(contamination: ContaminationFilter, batch: Sequence[Candidate]) -> list[Overlapping]:
+    verdicts = contamination.check_many(batch)
+    return [Overlapping(row, one) for row, one in zip(batch, verdicts, strict=True) if not one.accepted]
+
+
+def _hits(pool: Pool, found: Sequence[Overlapping], done: Rescanned) -> list[Hit]:
     hits: list[Hit] = []
-    for candidate, verdict in zip(batch, contamination.check_many(batch), strict=True):
-        if verdict.accepted:
-            continue
+    for candidate, verdict in ((one.candidate, one.verdict) for one in found):
         history = [one for one in pool.decisions(candidate.id) if one.subject is Subject.CANDIDATE]
         if _is_overruled(history, verdict):
             done.overruled += 1

@@ -10,6 +10,7 @@ import typer
 from seedbed.service.cli import Here, Json, emit
 
 if TYPE_CHECKING:
+    from seedbed.service.client import Client
     from seedbed.service.context import Context
     from seedbed.service.live import Live
     from seedbed.service.running import Serve
@@ -117,6 +118,17 @@ def train(
     """
     from seedbed.service.by_hand import train_round
 
+    if service := running_service():
+        from seedbed.core.errors import InputError
+        from seedbed.service.remote import new_key
+
+        if round is not None:
+            raise InputError("--round is for a workspace that no service holds: a service trains what is accepted now")
+        with service:
+            started = service.start_training(key=new_key())
+        text = f"the service trains round {started.round} on {started.threshold} accepted rows"
+        emit(as_json, started.model_dump(mode="json"), text)
+        return
     result = work(lambda context, stop, live: train_round(context, stop, live, round), as_json)
     emit(as_json, result, f"adapter {result['adapter'] or '(stopped before it was whole)'}")
     finish(was_stopped=not result["adapter"], is_complete=bool(result["adapter"]))
@@ -145,7 +157,13 @@ def promote(
     """
     from seedbed.service.by_hand import promote_by_hand
 
-    result = work(lambda context, *_: promote_by_hand(context, adapter, note), as_json)
+    if service := running_service():
+        from seedbed.service.remote import new_key
+
+        with service:
+            result = service.promote(adapter, note, key=new_key()).done
+    else:
+        result = work(lambda context, *_: promote_by_hand(context, adapter, note), as_json)
     emit(as_json, result, f"{result['adapter']} is in service ({result['published']}); {result['said']}")
 
 
@@ -159,8 +177,21 @@ def rollback(
     """
     from seedbed.service.by_hand import roll_back_by_hand
 
-    result = work(lambda context, *_: roll_back_by_hand(context, note), as_json)
+    if service := running_service():
+        from seedbed.service.remote import new_key
+
+        with service:
+            result = service.roll_back(note, key=new_key()).done
+    else:
+        result = work(lambda context, *_: roll_back_by_hand(context, note), as_json)
     emit(as_json, result, f"in service now: {result['adapter'] or 'the base alone'}; {result['said']}")
+
+
+def running_service() -> Client | None:
+    """Return a client of the service that holds the workspace, or that `--url` names; None where none runs."""
+    from seedbed.service.remote import service_of
+
+    return service_of(Here.workspace, Here.url)
 
 
 def work(job: Any, is_quiet: bool) -> dict[str, Any]:

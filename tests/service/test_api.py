@@ -17,8 +17,9 @@ from seedbed.core.errors import ConfigError
 from seedbed.core.files import read_json
 from seedbed.core.records import Phase, Status
 from seedbed.pool.pool import Pool
-from seedbed.service.api import ACCESS_FILE, build_app, serving
+from seedbed.service.api import build_app, serving
 from seedbed.service.guarding import REFUSAL_BURST, REFUSALS_PER_S, Gate, Guard
+from seedbed.service.remote import ACCESS_FILE
 
 TOKEN = "the-token-of-this-run"
 

@@ -119,7 +119,7 @@ class Engine:
                 nothing is left over to drain. Leave out to keep the endpoints full.
 
         Raises:
-            GenerationError: `max_fruitless_requests` in a row brought no accepted row.
+            GenerationError: `max_fruitless_requests` in a row brought no accepted row, or nothing is left to ask.
             FilterError, PoolError: As raised by what was handed in. They stop the run at once.
         """
         self._is_done, self._wanted = is_done, wanted
@@ -156,7 +156,13 @@ class Engine:
         """Start recipes while there is room, then drain; returns how many requests the grace time cut off."""
         async with anyio.create_task_group() as recipes:
             while await self._has_room():
-                job = _Job(self._plan.next())
+                try:
+                    job = _Job(self._plan.next())
+                except GenerationError as error:
+                    while self._running and self._ended is None:
+                        await self._next_change()
+                    self.stop(Ended.FRUITLESS, str(error))
+                    break
                 self._running.add(job)
                 self.counters.assignments += 1
                 recipes.start_soon(self._work, job, send)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from seedbed.core.config import GenerationConfig
 from seedbed.core.diversity import Collapse, Reaction
-from seedbed.core.errors import ConfigError
+from seedbed.core.errors import ConfigError, GenerationError
 from seedbed.core.events import Events
 from seedbed.core.records import Candidate, SeedTask
 from seedbed.generator.choice import ANSWER, RecipeChoice, capped_shares
@@ -151,7 +151,11 @@ class Plan:
         return tuple(name for name, state in self._states.items() if state.is_saturated)
 
     def next(self) -> Assignment:
-        """Choose the next piece of work and count it as running until `finished`."""
+        """Choose the next piece of work and count it as running until `finished`.
+
+        Raises:
+            GenerationError: No recipe has anything left to ask for.
+        """
         number, self._number = self._number, self._number + 1
         settings, max_depth = self._steering.settings, self._steering.max_depth
         rng = Random(f"{self._settings.seed}/{number}")
@@ -253,6 +257,11 @@ class Plan:
 
     def _neediest(self, rng: Random) -> _CategoryState:
         served = [state for state in self._states.values() if self._choice.serves(state.category.name)]
+        if not served:
+            raise GenerationError(
+                "nothing is left to ask: every instruction of generation.answer.instructions is answered, and no other "
+                "recipe has a weight; add instructions, or give generation.recipes another recipe"
+            )
         states = [state for state in served if not state.is_saturated] or served
         rng.shuffle(states)
         total = sum(state.accepted + state.in_flight for state in states) + 1

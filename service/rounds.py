@@ -44,6 +44,8 @@ from seedbed.service.shares import follow_scores
 from seedbed.service.stopping import Stop
 from seedbed.service.training import adapter_folder, train
 
+GIVEN_UP = "round"
+"""The cause of the alarm."""
 POOL_PAUSE_S, LONGEST_POOL_PAUSE_S = 1.0, 30.0
 FIRST_PAUSE_S = 10.0
 LONGEST_PAUSE_S = 600.0
@@ -62,8 +64,8 @@ class Rounds:
     async def run(self, rounds: int | None = None) -> int:
         """Run until `rounds` rounds are decided, those of earlier runs counted, or stopped; returns how many are.
 
-        Without a number it goes on when a round's training or evaluation is given up: the alarm stands in the status,
-        and the rows count for the next round.
+        Without a number it goes on when a round's training or evaluation is given up: the alarm stands until a
+        later round is decided, and the rows count for the next round.
 
         Raises:
             SeedbedError: A phase failed for good, and `rounds` were asked for.
@@ -100,6 +102,9 @@ class Rounds:
                 if rounds is not None or self._stop.is_wanted:
                     raise
                 self._context.events.emit("round.given_up", round=number, error=str(error))
+                self._live.alarms.set(GIVEN_UP, f"round {number} is given up: {error}")
+            else:
+                self._live.alarms.set(GIVEN_UP, "")
             number += 1
         self._live.phase, self._live.gauge = Phase.STOPPED, lambda: None
         return number

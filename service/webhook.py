@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from seedbed.core.events import Event, Events
 from seedbed.service.console import describe
 
-TOLD = frozenset({"alarm.raised", "alarm.cleared", "round.given_up"})
+TOLD = frozenset({"alarm.raised", "alarm.cleared"})
 TRIES = 4
 FIRST_PAUSE_S = 1.0
 TIMEOUT_S = 10.0

@@ -21,6 +21,7 @@ from seedbed.core.records import (
 )
 from seedbed.generator.engine import Engine
 from seedbed.generator.plan import Plan, SampleAccepted
+from seedbed.generator.recipe import Brought
 from seedbed.prompts.library import PromptLibrary
 from seedbed.seeds.load import Categories, Category
 
@@ -69,6 +70,7 @@ def make_plan(
     use_json_schema: bool = True,
     categories: Categories = CATEGORIES,
     prompts: PromptLibrary | None = None,
+    brought: Sequence[Brought] = (),
 ) -> Plan:
     return Plan(
         categories=categories,
@@ -82,6 +84,7 @@ def make_plan(
         new_id=counting_ids(),
         first_number=first_number,
         events=events,
+        brought=brought,
     )
 
 

@@ -1,6 +1,7 @@
 """The fan-out, against a scripted model, pool and filters."""
 
 import itertools
+import json
 from collections.abc import Sequence
 
 import anyio
@@ -18,6 +19,7 @@ from seedbed.core.errors import (
 )
 from seedbed.core.records import Candidate, Completion, Decision, Request
 from seedbed.generator.counters import Ended
+from seedbed.generator.recipe import Brought
 from tests.generator.parts import Workbench, completion, make_plan, triples
 
 pytestmark = pytest.mark.anyio
@@ -150,6 +152,16 @@ async def test_an_endpoint_that_rejects_everything_ends_the_run_with_its_words()
     settings = GenerationConfig(recipes={"self_instruct": 1.0}, max_fruitless_requests=5)
     with pytest.raises(GenerationError, match="HTTP 500: out of memory"):
         await bench.engine(settings, ask=ask).run(lambda: False)
+
+
+async def test_when_all_brought_instructions_are_answered_the_run_ends_with_their_rows() -> None:
+    numbers = itertools.count()
+    bench = Workbench(lambda _: json.dumps({"output": f"It is the bird number {next(numbers)}."}))
+    settings = GenerationConfig(recipes={"answer": 1.0}, concurrency=4)
+    plan = make_plan(settings, brought=[Brought(f"Name bird {number}.") for number in range(3)])
+    with pytest.raises(GenerationError, match="nothing is left to ask: every instruction"):
+        await bench.engine(settings, plan=plan).run(lambda: False)
+    assert {row.instruction for row in bench.accepted} == {"Name bird 0.", "Name bird 1.", "Name bird 2."}
 
 
 async def test_a_broken_filter_stops_the_run() -> None:

@@ -1,7 +1,5 @@
 """Accepted rows as a stream, in the forms that trainers and spreadsheets read."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path as FilePath
@@ -14,12 +12,10 @@ from starlette.background import BackgroundTask
 
 from seedbed.core.records import Candidate
 from seedbed.pool.pool import Pool
-from seedbed.service.export import SHAPES, Format, export
+from seedbed.service.export import SHAPES, Format, csv_lines, export
 
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 PARQUET = "application/vnd.apache.parquet"
 KINDS = ("application/x-ndjson", "text/csv", PARQUET)
-COLUMNS = ("id", "category", "instruction", "input", "output", "recipe", "model")
 
 
 def export_routes(pool: Pool) -> APIRouter:
@@ -55,18 +51,3 @@ def _parquet(rows: Iterator[Candidate]) -> Response:
 def _json_lines(rows: Iterator[Candidate], form: Format) -> Iterator[str]:
     for row in rows:
         yield json.dumps(SHAPES[form](row), ensure_ascii=False) + "\n"
-
-
-def csv_lines(rows: Iterator[Candidate]) -> Iterator[str]:
-    """Yield rows as CSV; a cell that a spreadsheet would run as a formula begins with an apostrophe (OWASP)."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        category, lineage = row.category or row.requested_category, row.lineage
-        cells = (row.id, category, row.instruction, row.input, row.output, lineage.recipe, lineage.model)
-        writer.writerow([f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell for cell in cells])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue()

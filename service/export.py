@@ -1,5 +1,7 @@
 """Accepted rows in the forms that trainers read: Alpaca, ShareGPT, messages, Parquet, CSV, a data set folder."""
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from itertools import islice
@@ -15,6 +17,8 @@ T = TypeVar("T")
 
 PARQUET_ROWS = 10_000
 PARQUET_COLUMNS = ("id", "task_id", "category", "instruction", "input", "output", "recipe", "model")
+CSV_COLUMNS = ("id", "category", "instruction", "input", "output", "recipe", "model")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -123,9 +127,22 @@ def _write_json(
     return count
 
 
-def _write_csv(rows: Iterable[Candidate], stream: IO[bytes]) -> int:
-    from seedbed.service.api_export import csv_lines
+def csv_lines(rows: Iterator[Candidate]) -> Iterator[str]:
+    """Yield rows as CSV; a cell that a spreadsheet would run as a formula begins with an apostrophe (OWASP)."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(CSV_COLUMNS)
+    for row in rows:
+        category, lineage = row.category or row.requested_category, row.lineage
+        cells = (row.id, category, row.instruction, row.input, row.output, lineage.recipe, lineage.model)
+        writer.writerow([f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell for cell in cells])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    yield buffer.getvalue()
 
+
+def _write_csv(rows: Iterable[Candidate], stream: IO[bytes]) -> int:
     count = 0
 
     def counted() -> Iterator[Candidate]:

@@ -18,10 +18,10 @@ from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided, IntentState
 from seedbed.service.api import build_app
 from seedbed.service.api_changes import Desk
-from seedbed.service.api_export import csv_lines
 from seedbed.service.context import Context, writing
 from seedbed.service.control import Control
 from seedbed.service.decider import DecisionThread
+from seedbed.service.export import csv_lines
 from seedbed.service.feed import Feed
 from seedbed.service.guarding import COOKIE, Gate
 from seedbed.service.hand_decisions import decide_row, on_indexes, quarantine

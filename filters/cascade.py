@@ -101,18 +101,14 @@ class Cascade:
         screening: Sequence[Filter] = (),
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._filters, self._screening, self._now = tuple(filters), tuple(screening), now
+        self._arrange(filters)
+        self._screening, self._now = tuple(screening), now
         self._memories = tuple(one for one in self._filters if isinstance(one, Memory))
         self._holding = tuple(one for one in self._screening if isinstance(one, Memory))
         self._all_memories = (*self._memories, *(one for one in self._holding if one not in self._memories))
         self._adding_many = tuple(one for one in self._memories if isinstance(one, AddsMany))
         self._adding_one = tuple(one for one in self._memories if not isinstance(one, AddsMany))
         self._pending: list[Candidate] = []
-        self._split = _split(self._filters)
-        self._seeing_batch = tuple(one for one in self._split[1] if isinstance(one, SeesBatch))
-        self._checking_many = tuple(
-            (one, isinstance(one, Memory)) for one in self._split[1] if isinstance(one, ChecksMany)
-        )
         self._held: set[str] = set()
         self._held_tentatively: list[str] = []
         self._tallies = {one.name: Tally() for one in self._filters}
@@ -211,8 +207,16 @@ class Cascade:
     def replace(self, fresh: Filter) -> None:
         """Put a filter that remembers nothing in the place of the one of its name, where there is one."""
         assert not isinstance(fresh, Memory)
-        self._filters = tuple(fresh if one.name == fresh.name else one for one in self._filters)
+        self._arrange([fresh if one.name == fresh.name else one for one in self._filters])
+
+    def _arrange(self, filters: Sequence[Filter]) -> None:
+        """Settle once what every batch would otherwise ask each filter: how it checks."""
+        self._filters = tuple(filters)
         self._split = _split(self._filters)
+        self._seeing_batch = tuple(one for one in self._split[1] if isinstance(one, SeesBatch))
+        self._checking_many = tuple(
+            (one, isinstance(one, Memory)) for one in self._split[1] if isinstance(one, ChecksMany)
+        )
 
     def warm(self) -> None:
         """Compile and load what the first check would otherwise wait for."""

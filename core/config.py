@@ -276,7 +276,7 @@ class TrainingConfig(Section):
     prompt_loss_weight: Share = 0.0
     """Weight of the prompt's tokens in the loss; a little helps where outputs are short (arXiv 2405.14394)."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Of the frozen base; adapters are float32. `auto`: bfloat16."""
+    """Of the frozen base; adapters are float32. `auto`: bfloat16, but float32 on a CPU without AVX-512."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where there is one."""
     threads: Annotated[int, Field(ge=0)] = 0

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from seedbed.core.errors import MissingFileError, SnapshotError
+from seedbed.core.errors import InputError, MissingFileError, SnapshotError
 from seedbed.core.files import read_json, sha256_of
 from seedbed.core.records import Example, Snapshot
 
@@ -30,6 +30,22 @@ def read_snapshot(folder: Path) -> Snapshot:
         if sha256_of(folder / name) != expected:
             raise SnapshotError(f"{folder / name} was changed after the snapshot was frozen; freeze a new one")
     return snapshot
+
+
+def frozen_snapshots(folder: Path) -> list[Snapshot]:
+    """Return the finished snapshots under a folder, oldest first, without a look at their rows.
+
+    What is no snapshot, or not under its own name (one that is being written, or removed), is left out.
+    """
+    found = []
+    for path in folder.glob(f"*/{MANIFEST}"):
+        try:
+            snapshot = Snapshot.model_validate(read_json(path))
+        except (InputError, ValidationError):
+            continue
+        if snapshot.id == path.parent.name:
+            found.append(snapshot)
+    return sorted(found, key=lambda one: (one.created_at, one.id))
 
 
 def read_examples(folder: Path, part: Literal["train", "val"]) -> list[Example]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from itertools import chain, islice, takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
+from seedbed.core.batches import batched
 from seedbed.core.errors import ConfigError, FilterError
 from seedbed.core.filter_config import FiltersConfig
 from seedbed.core.records import Candidate, Proposal, SeedTask, Verdict
@@ -199,7 +200,7 @@ class Cascade:
     def load(self, seeds: Sequence[SeedTask], accepted: Iterable[Candidate]) -> None:
         """Put seeds, and then what is in the pool, into the memories without checking them."""
         with self._undone_on_error():
-            for chunk in _chunks(chain(map(as_candidate, seeds), accepted)):
+            for chunk in batched(chain(map(as_candidate, seeds), accepted), _LOAD_ROWS):
                 for memory in self._memories:
                     _load(memory, chunk)
         self.confirm()
@@ -338,12 +339,6 @@ def _load(memory: Memory, candidates: Sequence[Candidate]) -> None:
         return
     for candidate in candidates:
         memory.add(candidate)
-
-
-def _chunks(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
-    remaining = iter(candidates)
-    while chunk := list(islice(remaining, _LOAD_ROWS)):
-        yield chunk
 
 
 def _is_accepted(verdicts: tuple[Verdict, ...]) -> bool:

@@ -1,14 +1,14 @@
 """Exact ROUGE-L novelty: is a text nearer to one of many than a threshold allows, and to which?"""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
+from seedbed.core.batches import batched
 from seedbed.core.errors import InputError, MissingFileError
 from seedbed.core.files import replacing
 from seedbed.core.text import rouge_words, words
@@ -264,13 +264,6 @@ class RougeIndex:
         if text.isascii():
             return text.lower().encode()
         return " ".join(self._tokenize(text)).encode("utf-8", "surrogatepass")
-
-
-def batched(entries: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
-    """Yield lists of up to `size` entries."""
-    stream = iter(entries)
-    while batch := list(islice(stream, size)):
-        yield batch
 
 
 def _key_bytes(key: str) -> bytes:

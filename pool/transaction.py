@@ -1,20 +1,23 @@
 """One database transaction of the writer: rows to insert are gathered, what they change in the counts is summed."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Executable
 
+from seedbed.core.batches import batched
 from seedbed.core.records import Subject
 from seedbed.pool import schema
 from seedbed.pool.rows import Values, recipe_of
 
 T = TypeVar("T")
+
+_PARAMETERS = 500
+"""Values that one query takes (SQLite before 3.32: 999)."""
 
 SUBJECT_TABLES = {Subject.PROPOSAL: schema.proposals, Subject.CANDIDATE: schema.candidates}
 
@@ -120,7 +123,7 @@ class Transaction:
             wanted[subject].append(identity)
         for subject, ids in wanted.items():
             self._fetch_standings(subject, ids)
-        for part in _chunks(set(request_ids)):
+        for part in batched(set(request_ids), _PARAMETERS):
             self._requests.update(dict.fromkeys(part))
             for identity, state, purpose, category in self._connection.execute(_REQUESTS, {"ids": part}):
                 self._requests[identity] = AskedFor(state, recipe_of(purpose), category)
@@ -217,13 +220,6 @@ class Transaction:
         self._totals.clear()
 
     def _fetch_standings(self, subject: Subject, ids: Sequence[str]) -> None:
-        for part in _chunks(ids):
+        for part in batched(ids, _PARAMETERS):
             for identity, sequence, is_accepted, *rest in self._connection.execute(_STANDINGS[subject], {"ids": part}):
                 self._standings[subject, identity] = Standing(sequence, bool(is_accepted), *rest)
-
-
-def _chunks(values: Iterable[T], size: int = 500) -> Iterator[list[T]]:
-    """Cut a long list of values to what one query takes (SQLite before 3.32: 999 parameters)."""
-    iterator = iter(values)
-    while part := list(islice(iterator, size)):
-        yield part

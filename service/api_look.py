@@ -1,17 +1,13 @@
 """Routes for who looks on: settings, samples over time, how rows are spread, a training's loss, log and answers."""
 
 from itertools import islice
-from pathlib import Path as FilePath
 from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
-from pydantic import ValidationError
 
-from seedbed.core.errors import InputError
-from seedbed.core.files import read_json
 from seedbed.core.records import Adapter, Snapshot, TrainingRun
-from seedbed.core.snapshots import MANIFEST
+from seedbed.core.snapshots import frozen_snapshots
 from seedbed.service.answering import TAGGED, Remembered, tagged
 from seedbed.service.api_changes import AdapterId, Desk, Round
 from seedbed.service.evaluating import report_folder
@@ -106,24 +102,14 @@ def _training_routes(desk: Desk) -> APIRouter:
     @routes.get("/snapshots", response_model=list[Snapshot], responses=TAGGED)
     def snapshots(request: Request) -> Response:
         """List snapshots, oldest first."""
-        found = [_manifest(path) for path in context.workspace.snapshots.glob(f"*/{MANIFEST}")]
-        whole = sorted((one for one in found if one is not None), key=lambda one: (one.created_at, one.id))
-        return tagged(request, whole)
+        return tagged(request, frozen_snapshots(context.workspace.snapshots))
 
     @routes.get("/snapshots/{identity}", response_model=Snapshot, responses=TAGGED)
     def snapshot(identity: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")], request: Request) -> Response:
         """Tell what an adapter was trained on."""
-        found = _manifest(context.workspace.snapshots / identity / MANIFEST)
+        found = next((one for one in frozen_snapshots(context.workspace.snapshots) if one.id == identity), None)
         if found is None:
             raise HTTPException(404, f"there is no snapshot {identity}")
         return tagged(request, found)
 
     return routes
-
-
-def _manifest(path: FilePath) -> Snapshot | None:
-    """Read a snapshot's manifest; None where there is none, or none of ours."""
-    try:
-        return Snapshot.model_validate(read_json(path))
-    except (InputError, ValidationError):
-        return None

@@ -4,10 +4,10 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from seedbed.core.batches import batched
 from seedbed.core.errors import InputError
 from seedbed.core.files import new_folder, replacing, sync_folder, write_atomic
 from seedbed.core.records import Candidate
@@ -162,7 +162,7 @@ def _write_parquet(rows: Iterable[Candidate], stream: IO[bytes]) -> int:
     schema = pa.schema([(name, pa.string()) for name in PARQUET_COLUMNS])
     count = 0
     with pq.ParquetWriter(stream, schema) as writer:
-        for page in pages(rows, PARQUET_ROWS):
+        for page in batched(rows, PARQUET_ROWS):
             cells = [_cells(row) for row in page]
             columns = dict(zip(PARQUET_COLUMNS, zip(*cells, strict=True), strict=True))
             writer.write_table(pa.Table.from_pydict(columns, schema))
@@ -173,10 +173,3 @@ def _write_parquet(rows: Iterable[Candidate], stream: IO[bytes]) -> int:
 def _cells(row: Candidate) -> tuple[str, ...]:
     category, lineage = row.category or row.requested_category, row.lineage
     return (row.id, row.task_id, category, row.instruction, row.input, row.output, lineage.recipe, lineage.model)
-
-
-def pages(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield items in lists of `size`, the last one shorter."""
-    iterator = iter(items)
-    while page := list(islice(iterator, size)):
-        yield page

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from seedbed.core.batches import batched
 from seedbed.core.errors import InputError, MissingFileError
 from seedbed.core.files import write_atomic
 from seedbed.core.records import Candidate, Snapshot
-from seedbed.core.snapshots import MANIFEST, read_snapshot, stream_examples
+from seedbed.core.snapshots import frozen_snapshots, read_snapshot, stream_examples
 from seedbed.pool.pool import Pool
 from seedbed.service.card import card_text
-from seedbed.service.export import TRAIN, VALIDATION, Format, export, export_folder, pages, write_rows
+from seedbed.service.export import TRAIN, VALIDATION, Format, export, export_folder, write_rows
 from seedbed.service.readers import Reader, reader_config
 from seedbed.service.workspace import Workspace
 
@@ -35,7 +36,7 @@ class Source:
             yield from self.pool.accepted()
             return
         for part in [PARTS[split]] if split else PARTS.values():
-            for page in pages(stream_examples(self.folder, part), PAGE_ROWS):
+            for page in batched(stream_examples(self.folder, part), PAGE_ROWS):
                 accepted = self.pool.accepted_of([example.id for example in page])
                 yield from (accepted[example.id] for example in page if example.id in accepted)
 
@@ -66,17 +67,16 @@ def source_of(workspace: Workspace, pool: Pool, snapshot: str) -> Source:
     """
     if not snapshot:
         return Source(pool)
-    folders = [path.parent for path in workspace.snapshots.glob(f"*/{MANIFEST}")]
+    found = [one.id for one in frozen_snapshots(workspace.snapshots)]
     if snapshot != LATEST:
-        folders = [folder for folder in folders if folder.name.startswith(snapshot)]
-        if len(folders) > 1:
-            raise InputError(f'{len(folders)} snapshots begin with "{snapshot}"; give more of the id')
-    if not folders:
+        found = [identity for identity in found if identity.startswith(snapshot)]
+        if len(found) > 1:
+            raise InputError(f'{len(found)} snapshots begin with "{snapshot}"; give more of the id')
+    if not found:
         which = "no snapshot" if snapshot == LATEST else f'no snapshot "{snapshot}"'
         raise MissingFileError(f"there is {which} in {workspace.snapshots}; `seedbed snapshot` freezes one")
-    found = [(folder, read_snapshot(folder)) for folder in folders]
-    folder, manifest = max(found, key=lambda one: one[1].created_at)
-    return Source(pool, folder, manifest)
+    folder = workspace.snapshots / found[-1]
+    return Source(pool, folder, read_snapshot(folder))
 
 
 def export_to_file(

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from seedbed.core.batches import batched
 from seedbed.core.errors import InputError, WorkspaceHeldError
 from seedbed.core.files import locked, write_json
 from seedbed.core.filter_config import FiltersConfig
@@ -158,7 +159,7 @@ class _Run:
         rows = self._source.rows(self._rows.mark.after)
         saved = self._now()
         try:
-            while batch := list(islice(rows, BATCH_ROWS)):
+            for batch in batched(rows, BATCH_ROWS):
                 self._filter_batch(batch)
                 if self._now() - saved >= CHECKPOINT_SECONDS:
                     self._rows.save()

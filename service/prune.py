@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from seedbed.core.errors import SeedbedError
 from seedbed.core.files import sync_folder
-from seedbed.core.records import Adapter, Promotion, RunState, Snapshot, TrainingRun
+from seedbed.core.records import Adapter, Promotion, RunState, TrainingRun
 from seedbed.core.retention import RetentionConfig
-from seedbed.core.snapshots import MANIFEST
+from seedbed.core.snapshots import frozen_snapshots
 from seedbed.pool.retention import Text
 from seedbed.pool.translate import translated
 from seedbed.service.context import Context
@@ -129,21 +127,10 @@ def _old_checkpoints(context: Context) -> list[Path]:
 
 def _old_snapshots(context: Context) -> list[Path]:
     """Return the snapshots that nothing needs, but for the newest so many of all."""
-    newest_first = sorted(_snapshots(context.workspace.snapshots), key=lambda one: -one.created_at)
+    newest_first = frozen_snapshots(context.workspace.snapshots)[::-1]
     kept = needed_snapshots(context.pool.runs(), context.pool.adapters())
     kept |= {one.id for one in newest_first[: context.workspace.config.retention.snapshots]}
     return [context.workspace.snapshots / one.id for one in newest_first if one.id not in kept]
-
-
-def _snapshots(folder: Path) -> Iterator[Snapshot]:
-    """Yield what is frozen; what is no snapshot, or not under its own name, is left alone."""
-    for manifest in folder.glob(f"[!.]*/{MANIFEST}"):
-        try:
-            snapshot = Snapshot.model_validate_json(manifest.read_bytes())
-        except ValidationError:
-            continue
-        if snapshot.id == manifest.parent.name:
-            yield snapshot
 
 
 def needed_snapshots(runs: Sequence[TrainingRun], adapters: Collection[Adapter]) -> set[str]:

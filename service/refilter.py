@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from seedbed.core.batches import batched
 from seedbed.core.records import Candidate, Decider, Decision, Subject, TrainingRun, Verdict
 from seedbed.filters.cascade import Cascade
 from seedbed.pool.pool import Pool
@@ -189,7 +189,7 @@ class Spill:
         """Yield what was kept, the refusals first, each kind in its order."""
         for file in (self._refused, self._accepted):
             file.seek(0)
-            while lines := list(islice(file, BATCH_ROWS)):
+            for lines in batched(file, BATCH_ROWS):
                 yield [Decision.model_validate_json(line) for line in lines]
 
 

@@ -2,13 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 
 import anyio.to_thread
 
+from seedbed.core.batches import batched
 from seedbed.core.records import Candidate, Decider, Decision, Subject, Verdict
 from seedbed.filters.cascade import Cascade
 from seedbed.filters.contamination import NAME as CONTAMINATION
@@ -100,7 +100,7 @@ def rescan(
         PoolError: The database or the disk failed; running it again goes on.
     """
     done, total = Rescanned(), context.pool.accepted_count()
-    for batch in _chunks(context.pool.accepted()):
+    for batch in batched(context.pool.accepted(), BATCH_ROWS):
         if stop.is_wanted:
             done.was_stopped = True
             return done
@@ -123,7 +123,7 @@ async def rescan_live(
 
     The rows that are decided meanwhile must meet the new references already, see `meet`.
     """
-    done, batches = Rescanned(), _chunks(context.pool.accepted())
+    done, batches = Rescanned(), batched(context.pool.accepted(), BATCH_ROWS)
     while batch := await anyio.to_thread.run_sync(next, batches, ()):
         if is_stopping():
             done.was_stopped = True
@@ -199,8 +199,3 @@ def _decision(hit: Hit, decided_at: float) -> Decision:
         note=NOTE,
         decided_at=decided_at,
     )
-
-
-def _chunks(candidates: Iterator[Candidate]) -> Iterator[list[Candidate]]:
-    while chunk := list(islice(candidates, BATCH_ROWS)):
-        yield chunk

@@ -1,11 +1,11 @@
 """Adapters that were trained on benchmark text: found by their snapshots, marked, and taken out of service."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedbed.core.batches import batched
 from seedbed.core.errors import MissingFileError, SnapshotError
 from seedbed.core.records import Adapter, Candidate, Example, Lineage, Promotion
 from seedbed.core.snapshots import read_snapshot, stream_examples
@@ -91,7 +91,7 @@ def overlapping_rows(pool: Pool, folder: Path, contamination: "ContaminationFilt
     """
     read_snapshot(folder)
     found: list[str] = []
-    for examples in _chunks(stream_examples(folder, "train")):
+    for examples in batched(stream_examples(folder, "train"), BATCH_ROWS):
         standings = pool.standings([example.id for example in examples])
         refused_for = {identity: one.filter for identity, one in standings.items() if not one.is_accepted}
         out = [example for example in examples if example.id not in standings or example.id in refused_for]
@@ -141,8 +141,3 @@ def _take_out_of_service(context: Context) -> list[str]:
 
 def _reason(rows: int) -> str:
     return f"tainted: {rows} of its training rows overlap with references"
-
-
-def _chunks(examples: Iterator[Example]) -> Iterator[list[Example]]:
-    while chunk := list(islice(examples, BATCH_ROWS)):
-        yield chunk

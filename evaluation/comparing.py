@@ -1,7 +1,5 @@
 """A judge that compares two answers to one task: each pair in both orders, since models lean to a place."""
 
-import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
@@ -11,15 +9,13 @@ import anyio
 from seedbed.core.errors import SeedbedError
 from seedbed.core.records import Message, Record, Request, Sampling
 from seedbed.evaluation.answers import AnswerLine
-from seedbed.generator.judging import Books, answered
+from seedbed.generator.judging import Books, answered, objects_from_the_last
 from seedbed.generator.recipe import Ask
 from seedbed.prompts.library import PromptLibrary
 
 TEMPLATE = "judging/answers"
 PURPOSE = "judge.answers"
 MAX_TOKENS = 128
-
-_OBJECT = re.compile(r"\{[^{}]*\}", re.DOTALL)
 
 
 class Side(StrEnum):
@@ -180,12 +176,6 @@ def choice_schema() -> dict[str, Any]:
 
 def read_choice(text: str) -> str | None:
     """Read `A`, `B` or `tie` from the last object in an answer; None where there is none."""
-    for found in reversed(_OBJECT.findall(text)):
-        try:
-            value = json.loads(found)
-        except ValueError:
-            continue
-        choice = value.get("better")
-        if isinstance(choice, str) and choice.strip().lower() in {"a", "b", "tie"}:
-            return "tie" if choice.strip().lower() == "tie" else choice.strip().upper()
-    return None
+    known = {"a": "A", "b": "B", "tie": "tie"}
+    choices = (value.get("better") for value in objects_from_the_last(text))
+    return next((known[one] for choice in choices if (one := str(choice).strip().lower()) in known), None)

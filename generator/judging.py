@@ -5,7 +5,7 @@ The judge is asked at temperature 0, so that its answers are stored and a row th
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import anyio
@@ -110,14 +110,19 @@ def marks_schema() -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def read_marks(text: str) -> dict[str, float] | None:
-    """Read the three marks from the last object in an answer; None where one is missing or no mark."""
+def objects_from_the_last(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects in a judge's answer, the last one first: it may think aloud before."""
     for found in reversed(_OBJECT.findall(text)):
         try:
-            value = json.loads(found)
+            yield json.loads(found)
         except ValueError:
             continue
-        marks = {aspect: value.get(aspect) for aspect in ASPECTS}
+
+
+def read_marks(text: str) -> dict[str, float] | None:
+    """Read the three marks from the last object in an answer; None where one is missing or no mark."""
+    for value in objects_from_the_last(text):
+        marks: dict[str, Any] = {aspect: value.get(aspect) for aspect in ASPECTS}
         if all(
             isinstance(mark, int) and not isinstance(mark, bool) and LEAST <= mark <= MOST for mark in marks.values()
         ):

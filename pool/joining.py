@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from seedbed.core.config import PoolConfig
-from seedbed.core.errors import MissingFileError, PoolVersionError, WorkspaceHeldError
-from seedbed.pool.leadership import Claim, Leadership, read_leader, refusal
+from seedbed.core.errors import MissingFileError, PoolVersionError
+from seedbed.pool.leadership import Claim, Leadership
 from seedbed.pool.migrate import latest_version, migrate_server, require_not_newer, server_version
 from seedbed.pool.server import Server, lock_writing
 from seedbed.pool.transfer import copy_out
@@ -50,7 +50,7 @@ def join(config: PoolConfig, backups: Path, stamp: str, holder: str, *, stands_b
     readers = server.reading_engine()
     try:
         if not stands_by:
-            _require_lead(leadership, readers, server.where)
+            leadership.require(readers, "stop that one, or wait for its end")
         return Joined(
             server.where, Writer(server.writing_engine(), server.where, Claim(leadership)), readers, leadership
         )
@@ -88,14 +88,6 @@ def _require_version(where: str, version: int) -> None:
             f"{where} has schema version {version}, this Seedbed reads {latest_version()}: "
             "start a service of this version once and it is upgraded, with a backup"
         )
-
-
-def _require_lead(leadership: Leadership, readers: Engine, where: str) -> None:
-    if leadership.try_take():
-        return
-    with translated(where), readers.connect() as connection:
-        found = read_leader(connection)
-    raise WorkspaceHeldError(f"{refusal(where, found)}: stop that one, or wait for its end")
 
 
 def _upgrade(server: Server, copy: Callable[[int], None]) -> None:

@@ -11,10 +11,10 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from seedbed.core.errors import NotLeadingError
+from seedbed.core.errors import NotLeadingError, WorkspaceHeldError
 from seedbed.pool import schema
 from seedbed.pool.server import TRY_LEADING, Server, lock_writing
 from seedbed.pool.transaction import Transaction
@@ -90,6 +90,24 @@ class Leadership:
         self._thread = threading.Thread(target=self._watch, name="seedbed-leadership", daemon=True)
         self._thread.start()
         return True
+
+    def require(self, readers: Engine, advice: str) -> None:
+        """Become the leader.
+
+        Args:
+            readers: Where to look who leads.
+            advice: What to do where another does.
+
+        Raises:
+            WorkspaceHeldError: Another leads.
+            PoolError: The server failed.
+        """
+        if self.try_take():
+            return
+        where = self._server.where
+        with translated(where), readers.connect() as connection:
+            found = read_leader(connection)
+        raise WorkspaceHeldError(f"{refusal(where, found)}: {advice}")
 
     def check(self, connection: Connection) -> None:
         """Refuse a transaction of a process that does not lead.

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table, select
 
-from seedbed.core.errors import InputError, MissingFileError, WorkspaceHeldError
+from seedbed.core.errors import InputError, MissingFileError
 from seedbed.core.files import sync_folder
 from seedbed.pool.backup import copy_database, require_sound, synced
-from seedbed.pool.leadership import KEY, Leadership, read_leader, refusal
+from seedbed.pool.leadership import KEY, Leadership
 from seedbed.pool.migrate import (
     VERSION_KEY,
     latest_version,
@@ -95,7 +95,7 @@ def copy_in(source: Path, server: Server, backups: Path, now: datetime) -> Path 
             migrate_server(connection, server.where, lambda _: None)
         leadership = Leadership(server, "restoring a backup")
         try:
-            _require_lead(leadership, engine.connect(), server.where)
+            leadership.require(engine, "stop every service on it first")
             with closing(sqlite3.connect(upgraded)) as reader, engine.begin() as connection:
                 lock_writing(connection)
                 leadership.check(connection)
@@ -104,12 +104,6 @@ def copy_in(source: Path, server: Server, backups: Path, now: datetime) -> Path 
             leadership.close()
     engine.dispose()
     return former
-
-
-def _require_lead(leadership: Leadership, connection: Connection, where: str) -> None:
-    with connection:
-        if not leadership.try_take():
-            raise WorkspaceHeldError(f"{refusal(where, read_leader(connection))}: stop every service on it first")
 
 
 def _copy_tables(connection: Connection, writer: sqlite3.Connection) -> None:

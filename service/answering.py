@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import anyio
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -24,6 +25,17 @@ def problem(status: int, title: str, detail: str) -> JSONResponse:
     """Answer with an error in the form of RFC 9457."""
     body = Problem(title=title, status=status, detail=detail).model_dump()
     return JSONResponse(body, status, media_type=PROBLEM_JSON)
+
+
+def free(alone: anyio.Lock, what: str) -> anyio.Lock:
+    """Return the lock of what runs one at a time.
+
+    Raises:
+        HTTPException: It is held: nobody waits behind work that may take hours.
+    """
+    if alone.locked():
+        raise HTTPException(409, f"{what} is running; wait until it is done")
+    return alone
 
 
 def tagged(request: Request, record: BaseModel | Sequence[BaseModel]) -> Response:

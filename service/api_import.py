@@ -3,8 +3,9 @@
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 
+from seedbed.service.answering import free
 from seedbed.service.api_changes import Desk
 from seedbed.service.exchanged import Imported
 from seedbed.service.importing import import_rows
@@ -30,9 +31,7 @@ def import_routes(desk: Desk, once: Once) -> APIRouter:
 
         The body is JSON lines of Alpaca, Dolly, ShareGPT, messages or prompt and completion rows, of at most 2 GB.
         """
-        if alone.locked():
-            raise HTTPException(409, "an import is running; wait until it is done")
-        async with alone, uploaded(request, context.workspace.folder, "rows.jsonl") as upload:
+        async with free(alone, "an import"), uploaded(request, context.workspace.folder, "rows.jsonl") as upload:
 
             async def act() -> Imported:
                 return await import_rows(context, desk.live, upload.path, decide=decide, note=note)

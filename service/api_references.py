@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 from seedbed.core.errors import InputError
 from seedbed.filters.contamination import ContaminationFilter
 from seedbed.service.adding import FOLDER, AddedReference, add_references, added_references
-from seedbed.service.answering import TAGGED, tagged
+from seedbed.service.answering import TAGGED, free, tagged
 from seedbed.service.api_changes import Desk, known_things
 from seedbed.service.exchanged import ReferenceShown, RescannedShown
 from seedbed.service.ledger_screen import rescan_record
@@ -59,7 +59,7 @@ def reference_routes(desk: Desk, once: Once) -> APIRouter:
                 fresh = await anyio.to_thread.run_sync(added_filter, context, added)
                 return await _rescanned(desk, added, fresh)
 
-            async with _one(alone), known_things():
+            async with free(alone, "a rescan"), known_things():
                 return await once.answer(request, key, act, body_sha256=upload.sha256, is_repeatable=True)
 
     @routes.post("/rescan", response_model=RescannedShown)
@@ -69,7 +69,7 @@ def reference_routes(desk: Desk, once: Once) -> APIRouter:
         async def act() -> RescannedShown:
             return await _rescanned(desk, [], await anyio.to_thread.run_sync(whole_filter, context))
 
-        async with _one(alone), known_things():
+        async with free(alone, "a rescan"), known_things():
             return await once.answer(request, key, act, is_repeatable=True)
 
     return routes
@@ -82,9 +82,3 @@ async def _rescanned(desk: Desk, added: list[AddedReference], fresh: Contaminati
     record = rescan_record(added, done)
     record["references"] = [{**one, "file": f"{FOLDER}/{one['file'].name}"} for one in record["references"]]
     return RescannedShown.model_validate(record)
-
-
-def _one(alone: anyio.Lock) -> anyio.Lock:
-    if alone.locked():
-        raise HTTPException(409, "a rescan is running; wait until it is done")
-    return alone

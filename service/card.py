@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from seedbed.core.records import Cost, Snapshot
+from seedbed.core.records import Snapshot
 from seedbed.pool.pool import Pool
+from seedbed.service.cost import cost_cells
 from seedbed.service.export import PARQUET_COLUMNS
 from seedbed.service.figures import UNKNOWN_LICENCE, Figures, figures_of
 from seedbed.service.workspace import Workspace
@@ -143,12 +144,6 @@ def _diversity(figures: Figures) -> Iterator[str]:
 
 def _rows_of(snapshot: Snapshot) -> Iterator[str]:
     yield from _section("Rows of the snapshot by category", ("category", "rows"), snapshot.categories.items())
-
-
-def cost_cells(cost: Cost) -> tuple[str, str]:
-    """Write what an accepted row cost, in tokens and in money; empty where none was accepted or nothing was priced."""
-    tokens, money = cost.tokens_per_accepted, cost.money_per_accepted
-    return ("" if tokens is None else f"{tokens:.0f}"), (f"{money:.6f}" if money else "")
 
 
 def _section(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

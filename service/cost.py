@@ -65,3 +65,11 @@ def _money(use: Use, prices: EndpointConfig | None) -> float:
         return 0.0
     money = use.prompt_tokens * prices.price_per_million_prompt_tokens
     return (money + use.completion_tokens * prices.price_per_million_completion_tokens) / 1e6
+
+
+def cost_cells(cost: Cost | None) -> tuple[str, str]:
+    """Write what an accepted row cost, in tokens and in money; empty where none was accepted or nothing was priced."""
+    if cost is None:
+        return "", ""
+    tokens, money = cost.tokens_per_accepted, cost.money_per_accepted
+    return ("" if tokens is None else f"{tokens:.0f}"), (f"{money:.6f}" if money else "")

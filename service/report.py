@@ -15,7 +15,7 @@ from seedbed.core.files import write_atomic
 from seedbed.core.records import Candidate, Cost, Record
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
-from seedbed.service.card import cost_cells
+from seedbed.service.cost import cost_cells
 from seedbed.service.figures import Figures, figures_of
 from seedbed.service.plots import Plot, draw_plots
 from seedbed.service.workspace import Workspace

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from seedbed.core.config import Config
-from seedbed.core.records import CHECK_PREFIX, Adapter, Cost
+from seedbed.core.records import CHECK_PREFIX, Adapter
 from seedbed.core.reports import EvalReport
+from seedbed.core.snapshots import frozen_snapshots
 from seedbed.pool.pool import Decided, Pool
 from seedbed.service.context import Context
-from seedbed.service.cost import costs_by_category, costs_by_recipe
+from seedbed.service.cost import cost_cells, costs_by_category, costs_by_recipe
 from seedbed.service.decontamination import selftest_of, selftest_text
 from seedbed.service.training import read_metrics
 
@@ -75,10 +76,10 @@ def category_table(pool: Pool, config: Config) -> Table:
     for category, decided in sorted(counts.decided_categories.items()):
         accepted = counts.categories.get(category, 0)
         table.add_row(
-            category or "(none)", str(accepted), f"{accepted / max(1, decided):.0%}", *_each(costs.get(category))
+            category or "(none)", str(accepted), f"{accepted / max(1, decided):.0%}", *cost_cells(costs.get(category))
         )
     for recipe, cost in costs_by_recipe(config, pool.spent(), counts).items():
-        table.add_row(f"recipe: {recipe}", str(cost.accepted), "", *_each(cost))
+        table.add_row(f"recipe: {recipe}", str(cost.accepted), "", *cost_cells(cost))
     return table
 
 
@@ -91,13 +92,6 @@ def checks_text(pool: Pool) -> Text:
         for name, rows in counts.checked.items()
     ]
     return Text("checked answers\n", style="bold").append("\n".join(f"  {line}" for line in lines) or "  none yet")
-
-
-def _each(cost: Cost | None) -> tuple[str, str]:
-    """Write what an accepted row cost, in tokens and in money; what was never priced stays empty."""
-    if cost is None or cost.tokens_per_accepted is None:
-        return "", ""
-    return f"{cost.tokens_per_accepted:.0f}", f"{cost.money_per_accepted:.6f}" if cost.money else ""
 
 
 def varied(recent: Sequence[Decided]) -> list[Decided]:
@@ -188,8 +182,8 @@ def files_text(context: Context, adapter: Adapter | None) -> Text:
     folder = context.workspace.folder
     kind = "SQLite" if isinstance(context.pool.path, Path) else "PostgreSQL"
     lines: list[tuple[str, Path | str]] = [(f"the pool ({kind})", context.pool.path)]
-    snapshots = sorted(context.workspace.snapshots.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime)
-    lines += [("training rows", path.parent / "train.jsonl") for path in snapshots[-1:]]
+    snapshots = context.workspace.snapshots
+    lines += [("training rows", snapshots / one.id / "train.jsonl") for one in frozen_snapshots(snapshots)[-1:]]
     if adapter is not None:
         lines.append(("the adapter (PEFT)", folder / adapter.path))
         report = context.workspace.reports / adapter.id

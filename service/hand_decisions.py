@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from typing import TypeVar
 
 import anyio.to_thread
 
+from seedbed.core.batches import batched
 from seedbed.core.errors import InputError
 from seedbed.core.records import Candidate, Decider, Decision, Subject, Verdict
 from seedbed.filters.cascade import Cascade
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
+from seedbed.pool.transaction import Standing
 from seedbed.service.exchanged import Kind, Quarantined
 from seedbed.service.live import Live
 
@@ -43,8 +44,8 @@ def decide_row(
             raise InputError(f"there is no row {identity}")
         if accepted and candidate.is_blanked:
             raise InputError(f"row {identity} has no text any more (retention.refused_text_days): it stays refused")
-        reason = () if accepted else (Verdict(filter="person", accepted=False, reason="refused_by_hand"),)
-        (decision,) = _store(pool, cascade, [candidate], reason, accepted=accepted, note=note, now=now)
+        verdict = None if accepted else Verdict(filter="person", accepted=False, reason="refused_by_hand")
+        (decision,) = store_by_hand(pool, cascade, [candidate], lambda _: verdict, note=note, now=now)
         return decision
 
     return work
@@ -58,9 +59,9 @@ def quarantine(
     def work(cascade: Cascade | None) -> Quarantined:
         found: list[str] = []
         verdict = Verdict(filter="lineage", accepted=False, reason=f"from_{ancestor}", evidence=(name,))
-        for batch in _chunks(_descendants(pool, ancestor, name)):
+        for batch in batched(_descendants(pool, ancestor, name), BATCH_ROWS):
             if not is_dry:
-                _store(pool, cascade, batch, (verdict,), accepted=False, note=note, now=now)
+                store_by_hand(pool, cascade, batch, lambda _: verdict, note=note, now=now)
             found += [one.id for one in batch]
         return Quarantined(rows=len(found), ids=tuple(found[:100]), was_dry=is_dry)
 
@@ -81,32 +82,29 @@ def _descendants(pool: Pool, ancestor: Kind, name: str) -> Iterator[Candidate]:
                 yield row
 
 
-def _store(
+def store_by_hand(
     pool: Pool,
     cascade: Cascade | None,
     rows: Sequence[Candidate],
-    verdicts: tuple[Verdict, ...],
+    refusal_of: Callable[[Candidate], Verdict | None],
     *,
-    accepted: bool,
     note: str,
     now: Callable[[], float],
 ) -> list[Decision]:
-    """Store decisions, and let the indexes follow: what was in and is out leaves them, what comes in joins them."""
+    """Store decisions, and let the indexes follow: what was in and is out leaves them, what comes in joins them.
+
+    Args:
+        pool: Where to; it need not know the rows.
+        cascade: The indexes; None where none are loaded.
+        rows: Each once.
+        refusal_of: Why a row is refused; None accepts it.
+        note: For the record.
+        now: The clock.
+    """
     standings = pool.standings([row.id for row in rows])
-    decisions = [
-        Decision(
-            subject=Subject.CANDIDATE,
-            subject_id=row.id,
-            sequence=standings[row.id].sequence + 1,
-            accepted=accepted,
-            verdicts=verdicts,
-            by=Decider.PERSON,
-            note=note,
-            decided_at=now(),
-        )
-        for row in rows
-    ]
-    joining = [row for row in rows if accepted and not standings[row.id].is_accepted]
+    decisions = [_decision(row, refusal_of(row), standings.get(row.id), note, now()) for row in rows]
+    was_in = {row.id for row in rows if (standing := standings.get(row.id)) and standing.is_accepted}
+    joining = [row for row, one in zip(rows, decisions, strict=True) if one.accepted and row.id not in was_in]
     if cascade is not None and joining:
         cascade.decide(joining, {row.id: True for row in joining})
     try:
@@ -117,12 +115,22 @@ def _store(
         raise
     if cascade is not None:
         cascade.confirm()
-        for row in rows:
-            if not accepted and standings[row.id].is_accepted:
-                cascade.remove(row.id)
+        for one in decisions:
+            if not one.accepted and one.subject_id in was_in:
+                cascade.remove(one.subject_id)
     return decisions
 
 
-def _chunks(rows: Iterator[Candidate]) -> Iterator[list[Candidate]]:
-    while chunk := list(islice(rows, BATCH_ROWS)):
-        yield chunk
+def _decision(
+    row: Candidate, refusal: Verdict | None, before: Standing | None, note: str, decided_at: float
+) -> Decision:
+    return Decision(
+        subject=Subject.CANDIDATE,
+        subject_id=row.id,
+        sequence=0 if before is None else before.sequence + 1,
+        accepted=refusal is None,
+        verdicts=() if refusal is None else (refusal,),
+        by=Decider.PERSON,
+        note=note,
+        decided_at=decided_at,
+    )

@@ -7,22 +7,21 @@ person finds it and may accept it.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from itertools import islice
 from pathlib import Path
 from typing import IO, Literal, TypeAlias
 
 import anyio.to_thread
 
+from seedbed.core.batches import batched
 from seedbed.core.files import Line, parse_line
-from seedbed.core.records import Candidate, Decider, Decision, Lineage, Subject, Verdict
-from seedbed.filters.cascade import Cascade
+from seedbed.core.records import Candidate, Decision, Lineage, Verdict
 from seedbed.pool.pool import Pool
-from seedbed.pool.records import Decided
 from seedbed.service.checking import verified, with_grades
 from seedbed.service.context import Context
 from seedbed.service.decider import DecisionThread
 from seedbed.service.exchanged import BadLine, Imported
 from seedbed.service.generation import loaded_cascade
+from seedbed.service.hand_decisions import store_by_hand
 from seedbed.service.live import Live
 from seedbed.service.row_shapes import ShapeError, triple_of
 from seedbed.service.workspace import Workspace
@@ -58,8 +57,8 @@ async def import_rows(
     async with AsyncExitStack() as stack:
         indexes = _Indexes(context, live, stack)
         with path.open("rb") as stream:
-            lines = _lines(stream)
-            while batch := await anyio.to_thread.run_sync(_next_batch, lines):
+            batches = batched(_lines(stream), BATCH_ROWS)
+            while batch := await anyio.to_thread.run_sync(next, batches, ()):
                 rows, bad = await anyio.to_thread.run_sync(_read, workspace, batch)
                 told = await _decided(context.pool, indexes, rows, decide, note, now, workspace)
                 done = _sum(done, rows, told, bad)
@@ -107,35 +106,16 @@ async def _decided(
     wanted = [row for row in rows if (row.category or row.requested_category) in named]
     waiting = [row for row in rows if (row.category or row.requested_category) not in named]
     decider = await indexes.decider()
-    told = await decider.call(lambda: _store_waiting(pool, waiting, note, now)) if waiting else []
+
+    def by_hand(rows: Sequence[Candidate], refusal_of: Callable[[Candidate], Verdict | None]) -> list[Decision]:
+        return store_by_hand(pool, decider.cascade, _fresh(pool, rows), refusal_of, note=note, now=now)
+
+    told = await decider.call(lambda: by_hand(waiting, _unverified)) if waiting else []
     if not wanted:
         return told
     if decide == "cascade":
         return told + await decider.decide(wanted)
-    return told + await decider.call(lambda: _accept(pool, decider.cascade, wanted, note, now))
-
-
-def _accept(
-    pool: Pool, cascade: Cascade, rows: Sequence[Candidate], note: str, now: Callable[[], float]
-) -> list[Decision]:
-    """Accept rows as a person does; the indexes follow, once the pool has them."""
-    fresh = _fresh(pool, rows)
-    decisions = [_decision(row, (), note, now()) for row in fresh]
-    cascade.decide(fresh, {row.id: True for row in fresh})
-    try:
-        pool.commit([Decided(row, decision) for row, decision in zip(fresh, decisions, strict=True)])
-    except BaseException:
-        cascade.undo()
-        raise
-    cascade.confirm()
-    return decisions
-
-
-def _store_waiting(pool: Pool, rows: Sequence[Candidate], note: str, now: Callable[[], float]) -> list[Decision]:
-    fresh = _fresh(pool, rows)
-    decisions = [_decision(row, (_unverified(row),), note, now()) for row in fresh]
-    pool.commit([Decided(row, decision) for row, decision in zip(fresh, decisions, strict=True)])
-    return decisions
+    return told + await decider.call(lambda: by_hand(wanted, lambda _: None))
 
 
 def _fresh(pool: Pool, rows: Sequence[Candidate]) -> list[Candidate]:
@@ -149,19 +129,6 @@ def _unverified(row: Candidate) -> Verdict:
     return Verdict(filter=RECIPE, accepted=False, reason=UNVERIFIED, evidence=(named,) if named else ())
 
 
-def _decision(row: Candidate, verdicts: tuple[Verdict, ...], note: str, decided_at: float) -> Decision:
-    return Decision(
-        subject=Subject.CANDIDATE,
-        subject_id=row.id,
-        sequence=0,
-        accepted=not verdicts,
-        verdicts=verdicts,
-        by=Decider.PERSON,
-        note=note,
-        decided_at=decided_at,
-    )
-
-
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield lines with their numbers; of one that is too long, a part that is longer than allowed."""
     number = 0
@@ -172,10 +139,6 @@ def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             rest = stream.readline(MAX_LINE_BYTES + 2)
         if line.strip():
             yield number, line
-
-
-def _next_batch(lines: Iterator[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    return list(islice(lines, BATCH_ROWS))
 
 
 def _read(workspace: Workspace, batch: Iterable[tuple[int, bytes]]) -> tuple[list[Candidate], list[BadLine]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select, update
 
+from seedbed.core.batches import batched
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
 from seedbed.core.records import Adapter, RunState, TrainingRun
@@ -38,8 +39,7 @@ def drop_metas(keys: Sequence[str]) -> Write[None]:
     """Drop the values under some keys."""
 
     def run(transaction: Transaction) -> None:
-        for start in range(0, len(keys), 500):  # as many as one statement takes
-            part = keys[start : start + 500]
+        for part in batched(keys, schema.PARAMETERS):
             transaction.execute(delete(schema.meta).where(schema.meta.c.key.in_(part)))
 
     return Write(run)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, desc, exists, func, or_, select
 
+from seedbed.core.batches import batched
 from seedbed.core.records import (
     Adapter,
     Candidate,
@@ -151,9 +152,9 @@ def candidate(connection: Connection, identity: str) -> Candidate | None:
 
 def accepted_of(connection: Connection, ids: Collection[str]) -> dict[str, Candidate]:
     """Return which of these candidates stand accepted, by id."""
-    table, wanted, found = schema.candidates, list(ids), dict[str, Candidate]()
-    for start in range(0, len(wanted), 500):
-        query = select(table).where(table.c.id.in_(wanted[start : start + 500]), table.c.is_accepted == 1)
+    table, found = schema.candidates, dict[str, Candidate]()
+    for part in batched(ids, schema.PARAMETERS):
+        query = select(table).where(table.c.id.in_(part), table.c.is_accepted == 1)
         found |= {row.id: to_candidate(row) for row in connection.execute(query)}
     return found
 
@@ -166,9 +167,9 @@ def proposal(connection: Connection, identity: str) -> Proposal | None:
 
 def known(connection: Connection, ids: Collection[str]) -> set[str]:
     """Return which of these candidates the pool holds, accepted or refused."""
-    wanted, found = list(ids), set[str]()
-    for start in range(0, len(wanted), 500):
-        query = select(schema.candidates.c.id).where(schema.candidates.c.id.in_(wanted[start : start + 500]))
+    found = set[str]()
+    for part in batched(ids, schema.PARAMETERS):
+        query = select(schema.candidates.c.id).where(schema.candidates.c.id.in_(part))
         found.update(connection.execute(query).scalars())
     return found
 
@@ -177,9 +178,9 @@ def standings(connection: Connection, ids: Collection[str]) -> dict[str, Standin
     """Return how candidates stand, by id; those the pool does not hold are left out."""
     table = schema.candidates.c
     columns = (table.sequence, table.is_accepted, table.filter, table.reason, table.effective_category, table.recipe)
-    wanted, found = list(ids), dict[str, Standing]()
-    for start in range(0, len(wanted), 500):
-        query = select(table.id, *columns).where(table.id.in_(wanted[start : start + 500]))
+    found = dict[str, Standing]()
+    for part in batched(ids, schema.PARAMETERS):
+        query = select(table.id, *columns).where(table.id.in_(part))
         for identity, sequence, is_accepted, *rest in connection.execute(query):
             found[identity] = Standing(sequence, bool(is_accepted), *rest)
     return found

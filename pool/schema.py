@@ -5,6 +5,9 @@ from sqlalchemy.schema import SchemaItem
 
 metadata = MetaData()
 
+PARAMETERS = 500
+"""Values that one statement takes (SQLite before 3.32: 999)."""
+
 # SQLite numbers its rows in an INTEGER PRIMARY KEY alone, and has one integer type anyway.
 _LARGE = BigInteger().with_variant(Integer(), "sqlite")
 

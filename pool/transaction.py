@@ -16,9 +16,6 @@ from seedbed.pool.rows import Values, recipe_of
 
 T = TypeVar("T")
 
-_PARAMETERS = 500
-"""Values that one query takes (SQLite before 3.32: 999)."""
-
 SUBJECT_TABLES = {Subject.PROPOSAL: schema.proposals, Subject.CANDIDATE: schema.candidates}
 
 _INSERT_ORDER = (
@@ -123,7 +120,7 @@ class Transaction:
             wanted[subject].append(identity)
         for subject, ids in wanted.items():
             self._fetch_standings(subject, ids)
-        for part in batched(set(request_ids), _PARAMETERS):
+        for part in batched(set(request_ids), schema.PARAMETERS):
             self._requests.update(dict.fromkeys(part))
             for identity, state, purpose, category in self._connection.execute(_REQUESTS, {"ids": part}):
                 self._requests[identity] = AskedFor(state, recipe_of(purpose), category)
@@ -220,6 +217,6 @@ class Transaction:
         self._totals.clear()
 
     def _fetch_standings(self, subject: Subject, ids: Sequence[str]) -> None:
-        for part in batched(ids, _PARAMETERS):
+        for part in batched(ids, schema.PARAMETERS):
             for identity, sequence, is_accepted, *rest in self._connection.execute(_STANDINGS[subject], {"ids": part}):
                 self._standings[subject, identity] = Standing(sequence, bool(is_accepted), *rest)

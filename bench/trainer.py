@@ -1,6 +1,6 @@
 """The trainer against plain PEFT on padded batches, and the fall of the validation loss on real weights.
 
-    python bench/trainer.py [--quick] [--json]
+    python bench/trainer.py [--quick] [--repeats N] [--json]
 
 Both arms train the same LoRA adapter on the same rows, once each in turn. `padded` is what a plain Hugging Face loop
 does: rows in order, padded to the longest of their batch, the loss from all logits. `packed` is ours. `--quick` takes
@@ -123,13 +123,14 @@ def measure(plain: Any, student: Student, rows: list[Row], repeats: int) -> list
     for repeat in range(repeats + 1):
         for optimiser, (name, step) in zip(optimisers, arms.items(), strict=True):
             started, done = time.perf_counter(), 0
-            for at in range(0, len(rows), BATCH_ROWS):
+            for at in range(0, len(rows) if repeat else BATCH_ROWS, BATCH_ROWS):  # the first round warms up
                 done += step(rows[at : at + BATCH_ROWS])
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
-            if repeat:  # the first round warms up
+            if repeat:
                 seconds[name].append(time.perf_counter() - started)
                 positions[name] = done
+                print(f"{name}: {seconds[name][-1]:.1f} s", file=sys.stderr)
     useful = sum(map(len, rows))
     return [Arm(name, useful / statistics.median(seconds[name]), useful / positions[name]) for name in arms]
 
@@ -172,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small random model, under 50 seconds")
     parser.add_argument("--json", action="store_true", help="one object on standard output")
+    parser.add_argument("--repeats", type=int, default=1, help="passes of each arm over the 0.5B's rows: minutes each")
     options = parser.parse_args()
     if torch.cuda.is_available() and not options.quick:
         peers = [
@@ -181,9 +183,9 @@ def main() -> None:
         ]
         sys.exit(subprocess.run(peers, check=False).returncode)
 
-    sizes = Sizes(32, 256, 512, 3) if options.quick else Sizes(64, 1024, 2048, 3)
+    sizes = Sizes(32, 256, 512, 3) if options.quick else Sizes(32, 1024, 2048, options.repeats)
     # One thread where it is quick: threads that wait for each other measure the neighbours of a shared machine.
-    machine = choose_machine("cpu", "float32" if options.quick else "bfloat16", 1 if options.quick else 0)
+    machine = choose_machine("cpu", "float32" if options.quick else "auto", 1 if options.quick else 0)
     cache = cache_folder()
     folder = None if options.quick else trainable_folder(resolve(STUDENT, cache=cache), cache)
 
@@ -201,7 +203,12 @@ def main() -> None:
         bars.append(bar(not_run.pop(), fall_of_validation_loss(cache), 0.1, "falls by at least 10%"))
     report = {
         "versions": library_versions(),
-        "sizes": {"rows": sizes.rows, "tokens": sum(map(len, rows)), "threads": torch.get_num_threads()},
+        "sizes": {
+            "rows": sizes.rows,
+            "tokens": sum(map(len, rows)),
+            "threads": torch.get_num_threads(),
+            "dtype": str(machine.dtype),
+        },
         "rows": [{"name": a.name, "tokens_per_s": a.tokens_per_s, "useful_share": a.useful_share} for a in arms],
         "bars": bars,
         "not_run": not_run,

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--slots", type=int, default=16, help="requests worked on at once")
     parser.add_argument("--context-tokens", type=int, default=4096, help="for each slot")
-    parser.add_argument("--threads", type=int, default=0, help="0 takes the machine's cores")
+    parser.add_argument("--threads", type=int, default=0, help="0 takes the cores this process may use")
     parser.add_argument("--lora", action="append", default=[], metavar="FILE", help="a GGUF adapter of this model")
     parser.add_argument("--lora-at-rest", action="store_true", help="apply adapters only to requests that ask for them")
     parser.add_argument(
@@ -48,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parameters(xllamacpp: Any, chosen: argparse.Namespace) -> Any:
-    threads = chosen.threads or os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = chosen.threads or usable or 1
     parameters = xllamacpp.CommonParams()
     parameters.model.path = chosen.model
     parameters.model_alias = {chosen.alias}

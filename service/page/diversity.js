@@ -70,7 +70,7 @@ function beginnings({ written, kept }) {
   const of = (found, word) => (found ? (found.leading_words[word] ?? 0) / found.rows : null);
   const shown = (share) => (share === null || share === 0 ? "–" : percent(share, 1));
   const words = [...new Set([...Object.keys(written?.leading_words ?? {}), ...Object.keys(kept?.leading_words ?? {})])]
-    .map((word) => [word, of(written, word), of(kept, word)]).sort((one, other) => (other[1] ?? other[2]) - (one[1] ?? one[2]) || other[2] - one[2]).slice(0, COMMONEST);
+    .map((word) => [word, of(written, word), of(kept, word)]).sort((one, other) => (other[1] ?? other[2]) - (one[1] ?? one[2]) || other[2] - one[2]);
   const widest = Math.max(...words.flatMap(([, lately, all]) => [lately ?? 0, all ?? 0]));
   return make("div", {}, table("How instructions begin", ["verb or word", "written lately", "kept", "lately as a bar", "kept as a bar"],
     words.map(([word, lately, all]) => [word || "(nothing)", shown(lately), shown(all), lately === null ? "–" : shareBar(lately / widest), all === null ? "–" : shareBar(all / widest)]),

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seedbed.core.records import SeedTask
-from seedbed.seeds.traits import cues_of, request_of, shape_of, words_of
+from seedbed.seeds.traits import cues_of, offers_choice, request_of, shape_of, words_of
 
 Matrix = npt.NDArray[np.float64]
 
@@ -76,6 +76,8 @@ class CategoryClassifier:
         learned = [seed for seed in seeds if counts[seed.category] >= MIN_SEEDS]
         self.categories = tuple(sorted({seed.category for seed in learned}))
         self._held_out = np.array([name in held_out for name in self.categories], dtype=bool)
+        of_labels = Counter(seed.category for seed in learned if seed.is_classification)
+        self._choices = np.array([2 * of_labels[name] > counts[name] for name in self.categories], dtype=bool)
         self._places = {name: place for place, name in enumerate(self.categories)}
         self._truth = np.array([self._places[seed.category] for seed in learned], dtype=np.int64)
         if not self.can_tell:
@@ -127,7 +129,8 @@ class CategoryClassifier:
         """Name the category of a row; empty where nothing is known of it.
 
         A held-out category is named wherever it scores highest, whatever was asked for. Otherwise the category that
-        was asked for stands unless another is ahead of it by `PRIOR`.
+        was asked for stands unless another is ahead of it by `PRIOR`. A category whose seeds choose between labels is
+        none for a row whose instruction offers no choice.
         """
         if not self.can_tell:
             return requested
@@ -136,6 +139,8 @@ class CategoryClassifier:
         if self._held_out[best]:
             return self.categories[best]
         place = self._places.get(requested)
+        if self._is_no_choice(row, best, place):
+            return self.categories[int(np.where(self._choices | self._held_out, -np.inf, scores).argmax())]
         if not requested:
             return self.categories[best]
         if place is None or self.agreement.share < TRUSTED or scores[best] - scores[place] < PRIOR:
@@ -145,6 +150,11 @@ class CategoryClassifier:
     def is_held_out(self, row: Row) -> bool:
         """Tell whether a row belongs to a held-out category."""
         return self.can_tell and bool(self._held_out[int(self._scores(row).argmax())])
+
+    def _is_no_choice(self, row: Row, best: int, requested: int | None) -> bool:
+        """Tell whether a row would be put among those that choose between labels, and offers none."""
+        is_among = self._choices[best] or (requested is not None and self._choices[requested])
+        return bool(is_among) and not self._choices.all() and not offers_choice(row.instruction)
 
     def _scored(self, row: Row) -> Matrix:
         traits, slots = self._scaled(np.array([_traits(row)])), _slots(row)

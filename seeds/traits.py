@@ -34,6 +34,17 @@ _SOURCE = re.compile(
 _CHOICE = re.compile(
     r"\b(?:classif|categor|label|sort |decide|assign|sentiment|tone|mood)|, or | or \w+[.?\"]", re.IGNORECASE
 )
+# What offers a choice: alternatives joined by "or" or quoted, or a request to tell the kind of something.
+_KINDS = "kind|type|sort|class|group|category|genre|topic|season|tone|mood|language|department|section"
+_OFFERS = re.compile(
+    r"\bor\b|[\"“][^\"“”\n]{1,40}[\"”].{1,40}[\"“]|\bclassif|\bcategori|\blabel|\bsort\b|\bodd one out\b|\bsentiment\b|"
+    rf"\b(?:which|what)\b(?: of (?:the|these)\b|(?: \w+)? (?:{_KINDS})\b)|"
+    rf"\b(?:identify|determine|tell|name|state|say|detect)\b.{{0,40}}\b(?:{_KINDS})\b|"
+    r":[^:.?!]+,[^:.?!]+|\byes\b|\btrue\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_TELLS = "describe|explain|list|write|create|define|compose|imagine|discuss|provide|outline|what are|how"
+_IS_TOLD = re.compile(rf"^\W*(?:please )?(?:{_TELLS})\b", re.IGNORECASE)
 
 # A word that ends in * stands for all that begin so (with five letters or more); two words are a phrase.
 _CUES = {
@@ -177,6 +188,11 @@ def request_of(instruction: str, input: str, output: str) -> list[float]:
         abs((given if given.words else asked).english - answer.english),
         float(answer_words <= 3),
     ]
+
+
+def offers_choice(instruction: str) -> bool:
+    """Tell whether an instruction offers labels, or a kind to be told, so that an answer is a choice and no text."""
+    return _IS_TOLD.search(instruction) is None and _OFFERS.search(instruction) is not None
 
 
 def words_of(instruction: str, input: str, output: str) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from seedbed.core.records import SeedTask
 from seedbed.seeds.classifier import MIN_SEEDS, CategoryClassifier, Row
 from seedbed.seeds.load import PACKAGED_CATEGORIES, PACKAGED_TASKS, load_categories, load_seed_tasks
+from seedbed.seeds.traits import offers_choice
 
 CATEGORIES = load_categories(PACKAGED_CATEGORIES)
 SEEDS = load_seed_tasks(PACKAGED_TASKS, CATEGORIES)
@@ -81,3 +82,31 @@ def test_nothing_is_told_where_nothing_was_learned() -> None:
 @pytest.mark.parametrize("text", ["", "\x00", "\ud800", "?" * 100_000, "नमस्ते दुनिया", "```" * 500])
 def test_no_text_breaks_it(classifier: CategoryClassifier, text: str) -> None:
     assert classifier.named(Row(text, text, text)) in CATEGORIES.names
+
+
+CHOICES = {
+    "Is the sender of this postcard happy, homesick or bored?": True,
+    'Answer "ripe" or "unripe" for the fruit that is described.': True,
+    "Name the genre of the book from its blurb.": True,
+    "Assign the caller to one queue: sales, repairs, complaints.": True,
+    "Which kind of cloud is this?": True,
+    "Describe the steps of repairing a bicycle (e.g., cleaning, lubricating).": False,
+    "List the habits that you have, whether exercise or reading.": False,
+    "What are some features of the equator?": False,
+    "Given a date, list all the events of that date.": False,
+    "Define the difference between a lake and a pond.": False,
+}
+
+
+@pytest.mark.parametrize(("instruction", "is_choice"), CHOICES.items())
+def test_a_row_is_a_classification_only_where_its_instruction_offers_a_choice(
+    classifier: CategoryClassifier, instruction: str, is_choice: bool
+) -> None:
+    """The answers are short, as those of small models to whatever they call a classification."""
+    row = Row(instruction, "It lies before me.", "equator")
+    assert offers_choice(instruction) is is_choice
+    assert (classifier.named(row, "classification") == "classification") is is_choice
+
+
+def test_every_seed_that_chooses_between_labels_offers_them() -> None:
+    assert [seed.id for seed in SEEDS if seed.is_classification and not offers_choice(seed.instruction)] == []

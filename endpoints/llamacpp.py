@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import Any
 
+from seedbed.core.cores import usable_cores
 from seedbed.endpoints.leash import when_parent_ends
 
 BATCH_TOKENS = 512
@@ -48,8 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parameters(xllamacpp: Any, chosen: argparse.Namespace) -> Any:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = chosen.threads or usable or 1
+    threads = chosen.threads or usable_cores()
     parameters = xllamacpp.CommonParams()
     parameters.model.path = chosen.model
     parameters.model_alias = {chosen.alias}

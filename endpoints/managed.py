@@ -19,6 +19,7 @@ import anyio.to_thread
 from anyio.abc import Process, TaskStatus
 
 from seedbed.core.config import EndpointConfig
+from seedbed.core.cores import usable_cores
 from seedbed.core.errors import ConfigError, EndpointUnreachableError
 from seedbed.core.events import Events
 from seedbed.endpoints.control import controlling, is_healthy
@@ -46,7 +47,7 @@ _VLLM_ENVIRONMENT = {
 _VLLM_CPU_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": str(os.cpu_count() or 1),
+    "OMP_NUM_THREADS": str(usable_cores()),
 }
 """More of them, for a machine without an NVIDIA GPU; the first is GiB."""
 

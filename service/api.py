@@ -26,8 +26,9 @@ from seedbed.service.api_look import look_routes
 from seedbed.service.api_page import page_routes
 from seedbed.service.api_pool import pool_routes
 from seedbed.service.api_references import reference_routes
+from seedbed.service.api_stages import stage_routes
 from seedbed.service.diversity import DiversityReport, report_diversity
-from seedbed.service.exchanged import Health
+from seedbed.service.exchanged import Health, Readiness
 from seedbed.service.guarding import COOKIE, LOOPBACK, OPEN_ROUTES, Gate, Guard
 from seedbed.service.metrics import metrics_routes
 from seedbed.service.once import Once
@@ -45,7 +46,7 @@ class Access:
 
 def build_app(
     status: Callable[[], Status],
-    is_ready: Callable[[], bool],
+    not_ready: Callable[[], str],
     gate: Gate | str,
     pool: Pool,
     seeds: Sequence[SeedTask] = (),
@@ -58,7 +59,7 @@ def build_app(
 
     Args:
         status: Asked for the status.
-        is_ready: Whether work can be done.
+        not_ready: Tells why no work can be done; empty where it can.
         gate: What opens it, or the token alone. The token itself is not kept, only its hash.
         pool: What is shown.
         seeds: The seed tasks, for neighbours.
@@ -82,14 +83,14 @@ def build_app(
     @app.get("/healthz", tags=["status"])
     async def healthz() -> Health:
         """Tell that the process is alive."""
-        return Health(status="alive")
+        return Health()
 
-    @app.get("/readyz", tags=["status"], responses={503: {"model": Health, "description": "Not able to work"}})
-    async def readyz(response: Response) -> Health:
-        """Tell whether it is able to work."""
-        ready = is_ready()
-        response.status_code = 200 if ready else 503
-        return Health(status="ready" if ready else "not ready")
+    @app.get("/readyz", tags=["status"], responses={503: {"model": Readiness, "description": "Not able to work"}})
+    async def readyz(response: Response) -> Readiness:
+        """Tell whether it is able to work, or why not."""
+        reason = not_ready()
+        response.status_code = 503 if reason else 200
+        return Readiness(status="not ready" if reason else "ready", reason=reason)
 
     status_answers = Remembered()
 
@@ -114,8 +115,8 @@ def build_app(
     if desk is not None:
         app.state.beside = desk.feed.follow
         once = Once(pool)
-        changing = (*change_routes(desk, once), import_routes(desk, once), reference_routes(desk, once))
-        for routes in (*changing, *look_routes(desk)):
+        changing = (*change_routes(desk, once), stage_routes(desk, once), import_routes(desk, once))
+        for routes in (*changing, reference_routes(desk, once), *look_routes(desk)):
             app.include_router(routes)
     return app
 

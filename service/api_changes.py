@@ -25,7 +25,7 @@ from seedbed.service.exchanged import (
     TargetWanted,
 )
 from seedbed.service.feed import MAX_WATCHERS, Feed
-from seedbed.service.hand_decisions import decide_row, on_indexes, quarantine
+from seedbed.service.hand_decisions import decide_by_hand, quarantine_by_hand
 from seedbed.service.history import History
 from seedbed.service.live import Live
 from seedbed.service.once import Key, Once
@@ -133,26 +133,16 @@ def _row_routes(desk: Desk, once: Once) -> APIRouter:
         """Accept or refuse a row by hand; the indexes follow."""
 
         async def act() -> Decision:
-            work = decide_row(context.pool, identity, accepted=verdict == "accept", note=wanted.note)
             async with known_things():
-                decision = await on_indexes(live, work)
-            context.events.emit("row.decided", id=identity, accepted=decision.accepted, note=wanted.note)
-            return decision
+                accepted = verdict == "accept"
+                return await decide_by_hand(context, live, identity, accepted=accepted, note=wanted.note)
 
         return await once.answer(request, key, act, is_repeatable=True)
 
     @routes.post("/pool/quarantine", response_model=Quarantined)
     async def quarantine_rows(wanted: QuarantineWanted, request: Request, key: Key = None) -> Any:
         """Refuse every accepted row that descends from a seed, a prompt or a model."""
-
-        async def act() -> Quarantined:
-            work = quarantine(context.pool, wanted.ancestor, wanted.name, note=wanted.note, is_dry=wanted.dry_run)
-            found = await on_indexes(live, work)
-            if not wanted.dry_run:
-                context.events.emit("pool.quarantined", rows=found.rows, items=[f"{wanted.ancestor}:{wanted.name}"])
-            return found
-
-        return await once.answer(request, key, act, is_repeatable=True)
+        return await once.answer(request, key, lambda: quarantine_by_hand(context, live, wanted), is_repeatable=True)
 
     return routes
 

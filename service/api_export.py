@@ -1,10 +1,8 @@
 """Accepted rows as a stream, in the forms that trainers and spreadsheets read."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path as FilePath
 from tempfile import TemporaryDirectory
-from typing import Literal
 
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse, StreamingResponse
@@ -12,10 +10,13 @@ from starlette.background import BackgroundTask
 
 from seedbed.core.records import Candidate
 from seedbed.pool.pool import Pool
-from seedbed.service.export import SHAPES, Format, csv_lines, export
+from seedbed.service.exchanged import ExportForm
+from seedbed.service.export import ARRAYS, Format, export, pieces_of
 
 PARQUET = "application/vnd.apache.parquet"
-KINDS = ("application/x-ndjson", "text/csv", PARQUET)
+KINDS = ("application/json", "application/x-ndjson", "text/csv", PARQUET)
+CHUNK_BYTES = 64 * 1024
+"""Sent at once: each chunk is fetched from a thread of its own, which a single row is not worth."""
 
 
 def export_routes(pool: Pool) -> APIRouter:
@@ -23,17 +24,33 @@ def export_routes(pool: Pool) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["pool"])
 
     @routes.get("/export", response_class=StreamingResponse, responses={200: {"content": {kind: {} for kind in KINDS}}})
-    def export_rows(form: Literal["alpaca", "sharegpt", "messages", "parquet", "csv"] = "alpaca") -> Response:
-        """Stream the accepted rows: JSON lines, Parquet or CSV."""
-        rows = pool.accepted()
-        if form == "parquet":
+    def export_rows(form: ExportForm = "alpaca") -> Response:
+        """Stream the accepted rows in the forms of `seedbed export`: a JSON array, JSON lines, Parquet or CSV."""
+        wanted, rows = Format(form), pool.accepted()
+        if wanted is Format.PARQUET:
             return _parquet(rows)
-        lines = csv_lines(rows) if form == "csv" else _json_lines(rows, Format(form))
-        kind, ending = ("text/csv; charset=utf-8", "csv") if form == "csv" else ("application/x-ndjson", "jsonl")
+        kind, ending = _kind_of(wanted)
         headers = {"content-disposition": f'attachment; filename="accepted.{ending}"'}
-        return StreamingResponse(lines, media_type=kind, headers=headers)
+        return StreamingResponse(_chunks(pieces_of(rows, wanted)), media_type=kind, headers=headers)
 
     return routes
+
+
+def _kind_of(form: Format) -> tuple[str, str]:
+    """Return the media type and the ending of a file's name."""
+    if form is Format.CSV:
+        return "text/csv; charset=utf-8", "csv"
+    return ("application/json", "json") if form in ARRAYS else ("application/x-ndjson", "jsonl")
+
+
+def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    chunk = bytearray()
+    for piece in pieces:
+        chunk += piece
+        if len(chunk) >= CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)
 
 
 def _parquet(rows: Iterator[Candidate]) -> Response:
@@ -46,8 +63,3 @@ def _parquet(rows: Iterator[Candidate]) -> Response:
         scratch.cleanup()
         raise
     return FileResponse(path, media_type=PARQUET, filename=path.name, background=BackgroundTask(scratch.cleanup))
-
-
-def _json_lines(rows: Iterator[Candidate], form: Format) -> Iterator[str]:
-    for row in rows:
-        yield json.dumps(SHAPES[form](row), ensure_ascii=False) + "\n"

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
 
 from seedbed.core.records import SeedTask
+from seedbed.generator.parse import Unreadable as Reason
 from seedbed.pool.pool import Pool
-from seedbed.pool.records import Listed, Wanted
+from seedbed.pool.records import Listed, Unreadable, Wanted
 from seedbed.service.answering import TAGGED, tagged
 from seedbed.service.exchanged import Explained, Page, Piece, Row
 from seedbed.service.explain import explain_in
@@ -63,11 +64,17 @@ def pool_routes(pool: Pool, seeds: Sequence[SeedTask]) -> APIRouter:
     ) -> Response:
         """List pieces of answers that nothing could be made of, newest first."""
         found = pool.unreadable(reason, limit)
-        pieces = [Piece(request_id=one.request_id, reason=one.reason, text=one.text) for one in found]
-        return tagged(request, pieces)
+        return tagged(request, [_piece(one) for one in found])
 
     return routes
 
 
+def _piece(one: Unreadable) -> Piece:
+    blanked = not one.text and one.reason != Reason.EMPTY
+    return Piece(request_id=one.request_id, reason=one.reason, text=one.text, is_blanked=blanked)
+
+
 def _row(one: Listed) -> Row:
-    return Row(candidate=one.candidate, is_accepted=one.is_accepted, filter=one.filter, reason=one.reason)
+    row = one.candidate
+    blanked = row.is_blanked
+    return Row(candidate=row, is_accepted=one.is_accepted, filter=one.filter, reason=one.reason, is_blanked=blanked)

@@ -4,12 +4,11 @@ from typing import Any
 
 from seedbed.core.errors import InputError
 from seedbed.core.records import Adapter, Phase
-from seedbed.service.comparing import compare_answers
 from seedbed.service.context import Context
-from seedbed.service.evaluating import evaluate, report_folder
+from seedbed.service.evaluations import evaluate_whole
 from seedbed.service.in_service import IN_SERVICE, sentence_of
 from seedbed.service.keeper import Keeper
-from seedbed.service.live import Live, evaluation_gauge, training_gauge
+from seedbed.service.live import Live, training_gauge
 from seedbed.service.promotion import promote, roll_back
 from seedbed.service.rounds import freeze_snapshot
 from seedbed.service.serving import bring_into_service
@@ -41,13 +40,8 @@ async def train_round(context: Context, stop: Stop, live: Live, round: int | Non
 
 async def evaluate_adapter(context: Context, stop: Stop, live: Live, name: str) -> dict[str, Any]:
     """Evaluate an adapter, the latest where none is named; what becomes of it is not decided here."""
-    adapter = find_adapter(context, name)
-    live.phase, live.gauge = Phase.EVALUATING, evaluation_gauge(report_folder(context, adapter))
-    async with Keeper(context, live).gpu():
-        report = await evaluate(context, adapter, stop)
-    if report is None:
-        return {}
-    return (await compare_answers(context, adapter, report, stop, live)).model_dump(mode="json")
+    report = await evaluate_whole(context, find_adapter(context, name), Keeper(context, live), live, stop)
+    return {} if report is None else report.model_dump(mode="json")
 
 
 async def promote_by_hand(context: Context, name: str, note: str) -> dict[str, Any]:

@@ -19,8 +19,11 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print one machine-readable object on standard output.")]
 
 
-OVER_URL = ("status", "import", "train", "promote", "rollback", "references")
-"""Commands that can work through a service elsewhere."""
+OVER_URL = (
+    *("status", "snapshot", "train", "evaluate", "promote", "rollback"),
+    *("import", "references", "control", "rows", "pool prune"),
+)
+"""Commands, or groups of them, that can work through a service elsewhere."""
 
 
 class Here:
@@ -51,11 +54,22 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    Here.workspace, Here.url = workspace, url
+    name = context.invoked_subcommand or ""
+    if not any(one.startswith(f"{name} ") for one in OVER_URL):  # those are looked at when the whole name is known
+        needs_no_workspace(name)
+
+
+def needs_no_workspace(command: str) -> None:
+    """See to it that a command that needs the workspace is not asked of a service elsewhere.
+
+    Raises:
+        ConfigError: It is.
+    """
     from seedbed.core.errors import ConfigError
 
-    if url and context.invoked_subcommand not in OVER_URL:
-        raise ConfigError(f"--url goes with {', '.join(OVER_URL)}; {context.invoked_subcommand} needs the workspace")
-    Here.workspace, Here.url = workspace, url
+    if Here.url and not {command, command.partition(" ")[0]} & set(OVER_URL):
+        raise ConfigError(f"--url goes with {', '.join(OVER_URL)}; {command} needs the workspace")
 
 
 def emit(as_json: bool, value: dict[str, Any], text: str) -> None:

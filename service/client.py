@@ -23,7 +23,9 @@ from seedbed.service.exchanged import (
     Answers,
     Changed,
     Curve,
+    Evaluation,
     Explained,
+    ExportForm,
     Health,
     Imported,
     Kind,
@@ -32,7 +34,9 @@ from seedbed.service.exchanged import (
     Page,
     Piece,
     Problem,
+    PrunedShown,
     Quarantined,
+    Readiness,
     ReferenceShown,
     RescannedShown,
     RunShown,
@@ -43,7 +47,6 @@ from seedbed.service.settings import SettingsShown
 from seedbed.service.spread import Spread
 
 T = TypeVar("T")
-Export = Literal["alpaca", "sharegpt", "messages", "parquet", "csv"]
 By = Literal["cascade", "by_hand"]
 
 
@@ -90,11 +93,13 @@ class Client:
     def is_alive(self) -> bool:
         return self._get("/healthz", Health).status == "alive"
 
-    def is_ready(self) -> bool:
-        """Tell whether it is able to work."""
+    def readiness(self) -> Readiness:
+        """Tell whether it is able to work, and why not."""
         with self._sent("GET", "/readyz", allowed={503}) as answer:
-            answer.read()
-            return answer.status_code == 200
+            return _parsed(Readiness, answer)
+
+    def is_ready(self) -> bool:
+        return self.readiness().status == "ready"
 
     def status(self) -> Status:
         return self._get("/v1/status", Status)
@@ -189,6 +194,10 @@ class Client:
                 "POST", "/v1/pool/import", Imported, stream, "application/x-ndjson", key, decide=decide, note=note
             )
 
+    def prune(self, *, dry_run: bool = True, key: str = "") -> PrunedShown:
+        """Remove what is old; unless told otherwise, only find it."""
+        return self._change("POST", "/v1/pool/prune", PrunedShown, {"dry_run": dry_run}, key=key, timeout=None)
+
     def funnel(self) -> Funnel:
         return self._get("/v1/pool/funnel", Funnel)
 
@@ -198,7 +207,7 @@ class Client:
     def unreadable(self, reason: str | None = None, limit: int = 50) -> list[Piece]:
         return self._get("/v1/pool/unreadable", list[Piece], reason=reason, limit=limit)
 
-    def export(self, file: Path, form: Export = "alpaca") -> int:
+    def export(self, file: Path, form: ExportForm = "alpaca") -> int:
         """Write the accepted rows to a new file; return its bytes.
 
         Raises:
@@ -240,6 +249,10 @@ class Client:
     def snapshot(self, identity: str) -> Snapshot:
         return self._get(f"/v1/snapshots/{_name(identity)}", Snapshot)
 
+    def freeze(self, *, key: str = "") -> Snapshot:
+        """Freeze what is accepted now."""
+        return self._change("POST", "/v1/snapshots", Snapshot, key=key, timeout=None)
+
     def runs(self) -> list[TrainingRun]:
         return self._get("/v1/runs", list[TrainingRun])
 
@@ -265,6 +278,10 @@ class Client:
     def answers(self, adapter: str, start: int = 0, limit: int = 20) -> Answers:
         """Return answers of base and adapter side by side."""
         return self._get(f"/v1/adapters/{_name(adapter)}/answers", Answers, start=start, limit=limit)
+
+    def evaluate(self, adapter: str, *, key: str = "") -> Evaluation:
+        """Ask for an evaluation, or get the report of one that is done."""
+        return self._change("POST", f"/v1/adapters/{_name(adapter)}/evaluate", Evaluation, key=key)
 
     def promote(self, adapter: str, note: str = "by hand", *, key: str = "") -> Changed:
         path = f"/v1/adapters/{_name(adapter)}/promote"

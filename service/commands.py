@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import typer
 
-from seedbed.service import file_commands, ledger_commands, look_commands, work_commands
+from seedbed.service import file_commands, hand_commands, ledger_commands, look_commands, work_commands
+from seedbed.service.cli import needs_no_workspace
 
 SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
     ("init", work_commands.init),
@@ -31,6 +32,27 @@ SINGLE: tuple[tuple[str, Callable[..., None]], ...] = (
 )
 
 GROUPED: dict[str, tuple[str, tuple[tuple[str, Callable[..., None]], ...]]] = {
+    "control": (
+        "Say what a service is to do; kept over restarts.",
+        (
+            ("show", hand_commands.control_show),
+            ("start", hand_commands.control_start),
+            ("pause", hand_commands.control_pause),
+            ("drain", hand_commands.control_drain),
+            ("stop", hand_commands.control_stop),
+            ("target", hand_commands.control_target),
+            ("concurrency", hand_commands.control_concurrency),
+            ("budget", hand_commands.control_budget),
+        ),
+    ),
+    "rows": (
+        "Decide rows by hand.",
+        (
+            ("accept", hand_commands.rows_accept),
+            ("refuse", hand_commands.rows_refuse),
+            ("quarantine", hand_commands.rows_quarantine),
+        ),
+    ),
     "seeds": ("Look at seed tasks.", (("check", file_commands.seeds_check),)),
     "judge": ("Look at the judge.", (("agreement", ledger_commands.judge_agreement),)),
     "contamination": ("Look at benchmark overlap.", (("selftest", file_commands.contamination_selftest),)),
@@ -55,7 +77,17 @@ def add_commands(app: typer.Typer) -> None:
     for name, command in SINGLE:
         app.command(name)(command)
     for group, (help_text, commands) in GROUPED.items():
-        inner = typer.Typer(help=help_text, no_args_is_help=True)
+        inner = typer.Typer(no_args_is_help=True)
+        inner.callback()(_at_home(group))
         for name, command in commands:
             inner.command(name)(command)
-        app.add_typer(inner, name=group)
+        app.add_typer(inner, name=group, help=help_text)
+
+
+def _at_home(group: str) -> Callable[[typer.Context], None]:
+    """Return the check that a command of a group that needs the workspace is not asked of a service elsewhere."""
+
+    def check(context: typer.Context) -> None:
+        needs_no_workspace(f"{group} {context.invoked_subcommand}")
+
+    return check

@@ -31,6 +31,8 @@ class Context:
     """Told of downloads."""
     serving_lock: anyio.Lock = field(default_factory=anyio.Lock)
     """Held by who changes what the serving endpoint holds: the service's own looks, and people over HTTP."""
+    snapshots_lock: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held by who freezes a snapshot or removes what is old, so that none goes before its round names it."""
 
 
 @contextmanager

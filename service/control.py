@@ -57,6 +57,10 @@ class Control:
         self._events.emit("control.shares", shares=shares, reason=reason)
         self._wake()
 
+    def look_again(self) -> None:
+        """Let generation drain and the rounds look again at what is wanted."""
+        self._wake()
+
     def stop(self) -> None:
         """Drain and end the process. This is not stored: who starts the service again wants it to run."""
         self._events.emit("control.stopping")
@@ -105,6 +109,11 @@ class Control:
         return self.intent.state is not IntentState.DRAINING
 
     @property
+    def end(self) -> Stop:
+        """Wanted when the process is to end."""
+        return self._stop
+
+    @property
     def is_stopping(self) -> bool:
         """The process is to end."""
         return self._stop.is_wanted
@@ -150,6 +159,23 @@ class Control:
     def _wake(self) -> None:
         for action in tuple(self._actions):
             action()
+
+
+def may_run(pool: Pool, rounds: int) -> None:
+    """See to it that a run without a service, of which nothing can be wanted on the way, does not wait for ever.
+
+    Raises:
+        InputError: What is wanted does not let it come to the end of `rounds` rounds.
+    """
+    intent = pool.intent()
+    if intent.state is not IntentState.RUNNING:
+        raise InputError(f"this workspace is {intent.state}; `seedbed control start` lets it run")
+    threshold = pool.threshold(rounds - 1)
+    if intent.target is not None and intent.target < threshold and pool.run(rounds - 1) is None:
+        raise InputError(
+            f"generation is to stop at {intent.target} accepted rows, and round {rounds - 1} needs {threshold}: "
+            "`seedbed control target none` lifts that"
+        )
 
 
 def budget_that_holds(intent: Intent, config: BudgetConfig) -> BudgetConfig:

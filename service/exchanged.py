@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from seedbed.core.records import Candidate, Decision, Record, Request, TrainingRun, Verdict
+from seedbed.core.reports import EvalReport
 from seedbed.pool.records import Attempt
 from seedbed.service.ancestry import Ancestor
 from seedbed.service.history import Sample
@@ -12,6 +13,8 @@ from seedbed.service.looking import LossPoint, SideBySide
 
 Kind = Literal["seed", "prompt", "model"]
 """What rows can be quarantined by: a seed or row, a prompt's hash, a model."""
+ExportForm = Literal["alpaca", "alpaca-jsonl", "sharegpt", "sharegpt-jsonl", "messages", "parquet", "csv"]
+"""The formats of `seedbed export` that are one file."""
 
 
 def _no_text(value: Any) -> Any:
@@ -35,9 +38,17 @@ class Problem(Record):
 
 
 class Health(Record):
-    """Whether the process is alive, or able to work."""
+    """Whether the process is alive."""
 
-    status: Literal["alive", "ready", "not ready"]
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(Record):
+    """Whether the service is able to work."""
+
+    status: Literal["ready", "not ready"]
+    reason: str = ""
+    """Why it is not; empty where it is."""
 
 
 class LoginLink(Record):
@@ -54,6 +65,8 @@ class Row(Record):
     filter: str
     """The filter that refused it; empty where accepted."""
     reason: str
+    is_blanked: bool = False
+    """Its text was removed since it is old (`[retention]`)."""
 
 
 class Page(Record):
@@ -70,12 +83,16 @@ class Piece(Record):
     request_id: str
     reason: str
     text: str
+    is_blanked: bool = False
+    """Its text was removed since it is old (`[retention]`)."""
 
 
 class Explained(Record):
     """A row or proposal with everything that was decided on it."""
 
     subject: dict[str, Any]
+    is_blanked: bool = False
+    """Its text was removed since it is old (`[retention]`)."""
     decisions: tuple[Decision, ...]
     neighbour: dict[str, Any] | None = None
     """The text that the deciding verdict names."""
@@ -160,6 +177,41 @@ class QuarantineWanted(Record):
     name: str = Field(min_length=1, max_length=200)
     note: str = Field(default="by hand", max_length=2000)
     dry_run: bool = Field(default=True, strict=True)
+
+
+class PruneWanted(Record):
+    """Whether to remove what is old, or only to tell what that is."""
+
+    dry_run: bool = Field(default=True, strict=True)
+
+
+class RemovedShown(Record):
+    """What a prune removed of one kind."""
+
+    items: int
+    bytes: int
+
+
+class PrunedShown(Record):
+    """What a prune removed, or would remove."""
+
+    dry_run: bool
+    bytes: int
+    """Of all kinds."""
+    kinds: dict[str, RemovedShown]
+    folders: tuple[str, ...]
+    """Relative to the workspace."""
+    was_stopped: bool
+    """The process was to end on the way; pruning again goes on."""
+
+
+class Evaluation(Record):
+    """How an evaluation stands that a person asked for."""
+
+    adapter_id: str
+    state: Literal["waiting", "done"]
+    """Waiting: it begins when what runs has drained, and its report will stand among the reports."""
+    report: EvalReport | None = None
 
 
 class Quarantined(Record):

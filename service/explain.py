@@ -35,13 +35,14 @@ def explain_in(seeds: Sequence[SeedTask], pool: Pool, identity: str) -> dict[str
     Raises:
         InputError: No id starts so, or several do.
     """
-    found = _the_one(pool, identity)
+    found = the_one(pool, identity)
     subject = pool.candidate(found) or pool.proposal(found)
     assert subject is not None
     decisions = pool.decisions(found)
     neighbour = _neighbour(seeds, pool, decisions)
     return {
         "subject": subject.model_dump(mode="json"),
+        "is_blanked": subject.is_blanked,
         "decisions": [decision.model_dump(mode="json") for decision in decisions],
         "neighbour": neighbour.model_dump(mode="json") if neighbour else None,
         "ancestors": [one.model_dump(mode="json") for one in ancestors_of(seeds, pool, subject.lineage)],
@@ -53,7 +54,12 @@ def explain_in(seeds: Sequence[SeedTask], pool: Pool, identity: str) -> dict[str
     }
 
 
-def _the_one(pool: Pool, identity: str) -> str:
+def the_one(pool: Pool, identity: str) -> str:
+    """Return the one id that begins so.
+
+    Raises:
+        InputError: None does, or several do.
+    """
     found = pool.find(identity)
     if identity in found:
         return identity
@@ -85,7 +91,7 @@ def print_explained(explained: dict[str, Any]) -> None:
     if neighbour:
         panels.append(_panel(neighbour, subject, f"its neighbour: {neighbour['id']}"))
     console.print(Columns(panels, equal=True, expand=True))
-    if not any(subject.get(field) for field in FIELDS):
+    if explained["is_blanked"]:
         console.print("its text was removed since it is old (retention.refused_text_days)", markup=False)
     for decision in explained["decisions"]:
         console.print(_verdicts(decision))

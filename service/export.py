@@ -60,9 +60,16 @@ def write_rows(rows: Iterable[Candidate], form: Format, stream: IO[bytes]) -> in
     """Write rows to a stream as they come; returns how many. For every format that is one file."""
     if form is Format.PARQUET:
         return _write_parquet(rows, stream)
-    if form is Format.CSV:
-        return _write_csv(rows, stream)
-    return _write_json(rows, SHAPES[form], stream, is_array=form in ARRAYS)
+    count = 0
+
+    def counted() -> Iterator[Candidate]:
+        nonlocal count
+        for row in rows:
+            count += 1
+            yield row
+
+    stream.writelines(pieces_of(counted(), form))
+    return count
 
 
 def export_folder(splits: dict[str, Iterable[Candidate]], path: Path, card: Callable[[dict[str, int]], str]) -> int:
@@ -111,23 +118,20 @@ SHAPES: dict[Format, Callable[[Candidate], dict[str, Any]]] = {
 }
 
 
-def _write_json(
-    rows: Iterable[Candidate], shape: Callable[[Candidate], dict[str, Any]], stream: IO[bytes], *, is_array: bool
-) -> int:
+def json_pieces(rows: Iterable[Candidate], form: Format) -> Iterator[bytes]:
+    """Yield rows as JSON, as they come: an array where the format is one, else lines."""
     import orjson
 
-    count = 0
+    shape, is_array = SHAPES[form], form in ARRAYS
+    before = b"[\n" if is_array else b""
     for row in rows:
-        if is_array:
-            stream.write(b",\n" if count else b"[\n")
-        stream.write(orjson.dumps(shape(row)) + (b"" if is_array else b"\n"))
-        count += 1
+        yield before + orjson.dumps(shape(row)) + (b"" if is_array else b"\n")
+        before = b",\n" if is_array else b""
     if is_array:
-        stream.write(b"\n]\n" if count else b"[]\n")
-    return count
+        yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
-def csv_lines(rows: Iterator[Candidate]) -> Iterator[str]:
+def csv_lines(rows: Iterable[Candidate]) -> Iterator[str]:
     """Yield rows as CSV; a cell that a spreadsheet would run as a formula begins with an apostrophe (OWASP)."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
@@ -142,17 +146,11 @@ def csv_lines(rows: Iterator[Candidate]) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-def _write_csv(rows: Iterable[Candidate], stream: IO[bytes]) -> int:
-    count = 0
-
-    def counted() -> Iterator[Candidate]:
-        nonlocal count
-        for row in rows:
-            count += 1
-            yield row
-
-    stream.writelines(text.encode() for text in csv_lines(counted()))
-    return count
+def pieces_of(rows: Iterable[Candidate], form: Format) -> Iterator[bytes]:
+    """Yield the bytes of a text format as rows come."""
+    if form is Format.CSV:
+        return (text.encode() for text in csv_lines(rows))
+    return json_pieces(rows, form)
 
 
 def _write_parquet(rows: Iterable[Candidate], stream: IO[bytes]) -> int:

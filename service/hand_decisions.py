@@ -13,7 +13,8 @@ from seedbed.filters.cascade import Cascade
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
 from seedbed.pool.transaction import Standing
-from seedbed.service.exchanged import Kind, Quarantined
+from seedbed.service.context import Context
+from seedbed.service.exchanged import Kind, Quarantined, QuarantineWanted
 from seedbed.service.live import Live
 
 BATCH_ROWS = 256
@@ -27,6 +28,26 @@ async def on_indexes(live: Live, work: Callable[[Cascade | None], T]) -> T:
         if decider is None:
             return await anyio.to_thread.run_sync(work, None)
     return await decider.call(lambda: work(decider.cascade))
+
+
+async def decide_by_hand(context: Context, live: Live, identity: str, *, accepted: bool, note: str) -> Decision:
+    """Decide one row, and tell it.
+
+    Raises:
+        InputError: There is no such candidate, or it is to be accepted and its text was removed.
+    """
+    decision = await on_indexes(live, decide_row(context.pool, identity, accepted=accepted, note=note))
+    context.events.emit("row.decided", id=identity, accepted=decision.accepted, note=note)
+    return decision
+
+
+async def quarantine_by_hand(context: Context, live: Live, wanted: QuarantineWanted) -> Quarantined:
+    """Refuse what descends from something, or only find it, and tell it."""
+    work = quarantine(context.pool, wanted.ancestor, wanted.name, note=wanted.note, is_dry=wanted.dry_run)
+    found = await on_indexes(live, work)
+    if not wanted.dry_run:
+        context.events.emit("pool.quarantined", rows=found.rows, items=[f"{wanted.ancestor}:{wanted.name}"])
+    return found
 
 
 def decide_row(

@@ -87,12 +87,17 @@ def pool_prune(
     from seedbed.service.stopping import Stop
     from seedbed.service.workspace import open_workspace
 
-    if dry_run:
+    if service := running_service():
+        from seedbed.service.remote import new_key
+
+        with service:
+            done = service.prune(dry_run=dry_run, key=new_key())
+    elif dry_run:
         with reading(open_workspace(Here.workspace)) as context:
-            done = prune(context, is_dry=True, stop=Stop())
+            done = prune_record(prune(context, is_dry=True, stop=Stop()))
     else:
-        done = work(_prune_job, as_json)["pruned"]
-    emit(as_json, prune_record(done), print_pruned(done))
+        done = prune_record(work(_prune_job, as_json)["pruned"])
+    emit(as_json, done.model_dump(mode="json"), print_pruned(done))
     finish(was_stopped=done.was_stopped, is_complete=not done.was_stopped)
 
 

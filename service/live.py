@@ -21,6 +21,13 @@ from seedbed.service.control import Control
 from seedbed.service.decider import DecisionThread
 from seedbed.service.training import read_metrics
 
+NOT_READY: Mapping[Phase, str] = {
+    Phase.STARTING: "it is starting",
+    Phase.LOADING_FILTERS: "its filters are being loaded",
+    Phase.STOPPED: "it is stopping",
+}
+"""Why no work can be done; in the other phases it can."""
+
 
 @dataclass(slots=True)
 class Live:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from seedbed.core.errors import SeedbedError
 from seedbed.core.files import sync_folder
@@ -19,6 +18,7 @@ from seedbed.pool.retention import Text
 from seedbed.pool.translate import translated
 from seedbed.service.context import Context
 from seedbed.service.disk import CHECKPOINTS, in_bytes, size_of
+from seedbed.service.exchanged import PrunedShown, RemovedShown
 from seedbed.service.stopping import Stop
 from seedbed.service.training import adapter_folder
 
@@ -170,21 +170,21 @@ def _left_over(context: Context) -> Iterator[Path]:
     yield from context.workspace.adapters.glob(f"*/{DOOMED}*")
 
 
-def prune_record(done: Pruned) -> dict[str, Any]:
-    """Give a prune the shape it has with `--json`."""
-    kinds = {kind: {"items": one.items, "bytes": one.bytes} for kind, one in done.kinds.items()}
-    return {
-        "dry_run": done.is_dry,
-        "bytes": done.bytes,
-        "kinds": kinds,
-        "folders": done.folders,
-        "was_stopped": done.was_stopped,
-    }
+def prune_record(done: Pruned) -> PrunedShown:
+    """Give a prune the shape it has over HTTP and with `--json`."""
+    kinds = {kind: RemovedShown(items=one.items, bytes=one.bytes) for kind, one in done.kinds.items()}
+    return PrunedShown(
+        dry_run=done.is_dry,
+        bytes=done.bytes,
+        kinds=kinds,
+        folders=tuple(done.folders),
+        was_stopped=done.was_stopped,
+    )
 
 
-def print_pruned(done: Pruned) -> str:
+def print_pruned(done: PrunedShown) -> str:
     """Say it for people."""
-    verb = "would be removed" if done.is_dry else "removed"
+    verb = "would be removed" if done.dry_run else "removed"
     lines = [
         f"{kind.replace('_', ' ')}: {one.items} {verb}, {in_bytes(one.bytes)}"
         for kind, one in done.kinds.items()

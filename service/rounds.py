@@ -32,6 +32,7 @@ from seedbed.service.comparing import compare_answers
 from seedbed.service.context import Context
 from seedbed.service.control import Control
 from seedbed.service.evaluating import evaluate, report_folder
+from seedbed.service.evaluations import evaluate_asked_for
 from seedbed.service.generation import generate
 from seedbed.service.keeper import Keeper
 from seedbed.service.leading import until_leading, watched_leadership
@@ -144,7 +145,8 @@ class Rounds:
         self._live.phase, self._live.gauge = Phase.PROMOTING, lambda: None
         follow_scores(self._context, report)
         apply_decision(self._context, adapter, report)
-        await anyio.to_thread.run_sync(prune_daily, self._context, self._stop, self._now)
+        async with self._context.snapshots_lock:
+            await anyio.to_thread.run_sync(prune_daily, self._context, self._stop, self._now)
         async with self._keeper.alone:
             await self._keeper.look()
         return True
@@ -200,6 +202,8 @@ class Rounds:
         """
         pool, control = self._context.pool, self._control
         while True:
+            if control.may_train:
+                await evaluate_asked_for(self._context, self._keeper, self._live, self._stop)
             target = control.limit(pool.threshold(number))
             if control.may_generate and pool.accepted_count() < target:
                 with control.interrupting() as stop:
@@ -254,9 +258,10 @@ class Rounds:
         if run.snapshot_id and (run.adapter_id or (self._context.workspace.snapshots / run.snapshot_id).exists()):
             return run  # one that another service froze, elsewhere, is frozen here anew
         self._live.phase = Phase.FREEZING
-        snapshot = await anyio.to_thread.run_sync(freeze_snapshot, self._context, run.round, self._now)
-        frozen = run.model_copy(update={"snapshot_id": snapshot.id})
-        self._context.pool.update_run(frozen)
+        async with self._context.snapshots_lock:
+            snapshot = await anyio.to_thread.run_sync(freeze_snapshot, self._context, run.round, self._now)
+            frozen = run.model_copy(update={"snapshot_id": snapshot.id})
+            self._context.pool.update_run(frozen)
         return frozen
 
     async def _trained(self, run: TrainingRun, stop: Stop) -> Adapter | None:

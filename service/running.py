@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from seedbed.core.records import Phase, Status
+from seedbed.core.records import Status
 from seedbed.service.alarms import Alarms
 from seedbed.service.api import build_app, new_token, serving
 from seedbed.service.api_changes import Desk
@@ -21,7 +21,7 @@ from seedbed.service.diversity import report_diversity
 from seedbed.service.feed import Feed
 from seedbed.service.guarding import Gate
 from seedbed.service.history import History
-from seedbed.service.live import Live
+from seedbed.service.live import NOT_READY, Live
 from seedbed.service.recent import ForgetAfterChanges, Recent
 from seedbed.service.status import read_status
 from seedbed.service.stopping import Stop, stopping_on_signals
@@ -109,7 +109,7 @@ async def _serve(
     stack.callback(context.events.remove, feed)
     app = build_app(
         status,
-        lambda: live.phase not in {Phase.STARTING, Phase.STOPPED},
+        lambda: NOT_READY.get(live.phase, ""),
         gate,
         context.pool,
         context.workspace.seeds,

@@ -100,7 +100,15 @@ def snapshot(as_json: Json = False) -> None:
         frozen = freeze_snapshot(context, len(context.pool.runs()))
         return frozen.model_dump(mode="json") | {"folder": str(context.workspace.snapshots / frozen.id)}
 
-    result = work(job, as_json)
+    if service := running_service():
+        from seedbed.service.remote import new_key
+
+        with service:
+            frozen = service.freeze(key=new_key())
+        folder = f"snapshots/{frozen.id}" if Here.url else str(Here.workspace / "snapshots" / frozen.id)
+        result = frozen.model_dump(mode="json") | {"folder": folder}
+    else:
+        result = work(job, as_json)
     emit(
         as_json,
         result,
@@ -139,6 +147,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate an adapter on held-out tasks."""
+    if service := running_service():
+        with service:
+            _evaluate_remotely(service, adapter, as_json)
+        return
     from seedbed.service.by_hand import evaluate_adapter
 
     result = work(lambda context, stop, live: evaluate_adapter(context, stop, live, adapter), as_json)
@@ -187,6 +199,21 @@ def rollback(
     emit(as_json, result, f"in service now: {result['adapter'] or 'the base alone'}; {result['said']}")
 
 
+def _evaluate_remotely(service: Client, adapter: str, as_json: bool) -> None:
+    """Ask a service for an evaluation; it is done when what runs has drained, so this does not wait for it."""
+    from seedbed.core.errors import InputError
+    from seedbed.service.remote import new_key
+
+    known = [one.id for one in service.adapters()]
+    if not known:
+        raise InputError("no adapter has been trained yet; `seedbed train` has the service train one")
+    found = service.evaluate(adapter or known[-1], key=new_key())
+    text = f"the service evaluates {found.adapter_id} when what runs has drained; then the report stands in reports/"
+    if found.report is not None:
+        text = f"{found.report.decision}: {found.report.reason}"
+    emit(as_json, found.model_dump(mode="json"), text)
+
+
 def running_service() -> Client | None:
     """Return a client of the service that holds the workspace, or that `--url` names; None where none runs."""
     from seedbed.service.remote import service_of
@@ -207,6 +234,7 @@ def work(job: Any, is_quiet: bool) -> dict[str, Any]:
 def run_rounds(rounds: int | None, where: Serve | None, as_json: bool) -> dict[str, Any]:
     """Run the lifecycle, and print its last screen or its result."""
     from seedbed.service.console import Console
+    from seedbed.service.control import may_run
     from seedbed.service.rounds import Rounds
     from seedbed.service.running import run_job
     from seedbed.service.status import read_status
@@ -217,6 +245,8 @@ def run_rounds(rounds: int | None, where: Serve | None, as_json: bool) -> dict[s
     console = Console(is_quiet=as_json)
 
     async def job(context: Context, stop: Stop, live: Live) -> dict[str, Any]:
+        if where is None:
+            may_run(context.pool, rounds or 1)
         done = await Rounds(context, stop, live).run(rounds)
         if not as_json:
             print_summary(context, console.out)

@@ -15,6 +15,12 @@ export function make(tag, properties = {}, ...children) {
 export const number = (value, digits = 0) => Number(value).toLocaleString("en", { maximumFractionDigits: digits });
 export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)}%`;
 export const money = (value) => (value === 0 ? "0" : Math.abs(value) < 0.01 ? value.toPrecision(2) : value.toFixed(2));
+export function bytes(size) {
+  const units = ["bytes", "kB", "MB", "GB", "TB"];
+  let place = 0, left = size;
+  for (; left >= 1000 && place < units.length - 1; place += 1) left /= 1000;
+  return `${place ? left.toFixed(1) : left} ${units[place]}`;
+}
 export const inWords = (name) => String(name).replaceAll("_", " ");
 export const moment = (at) => new Date(1000 * at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 export const clock = (at) => new Date(1000 * at).toLocaleTimeString("en-GB");

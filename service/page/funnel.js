@@ -26,7 +26,7 @@ function shown(found) {
 async function unreadable(reason) {
   const pieces = await ask(`/v1/pool/unreadable?${new URLSearchParams({ reason })}`);
   return { title: "Funnel", parts: [make("p", {}, make("a", { href: "#funnel" }, "Back to the funnel")), make("h3", {}, `Pieces that could not be read: ${inWords(reason)}`),
-    ...(pieces.length ? pieces.map((one) => make("section", { class: "card" }, make("pre", {}, one.text), hint(`of the answer to request ${one.request_id}`))) : [hint("There are none.")])] };
+    ...(pieces.length ? pieces.map((one) => make("section", { class: "card" }, one.is_blanked ? hint("Its text was removed since it is old (retention in the settings).") : make("pre", {}, one.text || "(the answer was empty)"), hint(`of the answer to request ${one.request_id}`))) : [hint("There are none.")])] };
 }
 
 export async function funnel(query) {

@@ -1,6 +1,6 @@
 // Overview: what it does now, how far it is, what it costs, what is wrong; charts since the service started.
 import { ask, post, put } from "./api.js";
-import { button, clock, duration, fact, facts, field, hint, inWords, make, money, number, percent, refill, table } from "./dom.js";
+import { button, bytes, clock, duration, fact, facts, field, hint, inWords, make, money, number, percent, refill, table } from "./dom.js";
 import { lines } from "./draw.js";
 import { live } from "./live.js";
 
@@ -43,6 +43,12 @@ function smoothed(points, most = 60) {
   });
 }
 
+function disk(now) {
+  const used = Object.entries(now.disk).filter(([, size]) => size).sort((one, other) => other[1] - one[1]);
+  const sum = used.reduce((all, [, size]) => all + size, 0), most = used.slice(0, 3).map(([kind, size]) => `${kind} ${bytes(size)}`);
+  return fact("Disk", bytes(sum), most.length ? make("a", { href: "#settings", "data-key": "disk" }, most.join(", ")) : "nothing is stored yet");
+}
+
 function figures(now, samples) {
   const rate = rates(samples), left = Math.max(0, now.target - now.accepted);
   const eta = rate && rate.accepted > 0 && left ? duration(left / rate.accepted) : left ? "–" : "due";
@@ -61,6 +67,7 @@ function figures(now, samples) {
       fact("In flight", limit ? `${number(sum("in_flight"))} of ${number(limit)}` : number(now.requests_in_flight), limit ? `requests, of the endpoints' limit; ${number(sum("waiting"))} wait` : "requests"),
       fact("Cost", now.cost ? money(now.cost) : "none", now.cost ? `${now.accepted ? `${money(now.cost / now.accepted)} an accepted row, ` : ""}in your currency` : tokens ? "no endpoint has a price" : "nothing was asked yet"),
       fact("Adapter in service", now.adapter_in_service || "none", now.adapter_in_service ? `${inWords(now.serving.state)}${now.serving.model ? `: ${now.serving.model}` : ""}` : "the base alone answers"),
+      disk(now),
     ),
   ];
 }

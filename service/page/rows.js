@@ -36,7 +36,7 @@ async function list(query) {
   const next = new URLSearchParams(asked);
   if (page.next) next.set("cursor", page.next);
   const rows = page.rows.map(({ candidate, ...row }) => [
-    make("a", { href: `#rows?id=${candidate.id}` }, candidate.instruction.slice(0, 200) || "(an empty instruction)"),
+    make("a", { href: `#rows?id=${candidate.id}` }, candidate.instruction.slice(0, 200) || (row.is_blanked ? "(its text was removed: it is old)" : "(an empty instruction)")),
     row.is_accepted ? "accepted" : make("span", { class: "error" }, "refused"), row.is_accepted ? "" : `${inWords(row.filter)}: ${inWords(row.reason)}`,
     inWords(candidate.category || candidate.requested_category), inWords(candidate.lineage.recipe)]);
   return { title: "Rows", parts: [search(query), table("Rows, newest first", ["instruction", "stands", "refused by", "category", "recipe"], rows, asked.size ? "No row is so. A category, filter, reason or recipe must be given whole; words may be any that stand in the row." : "No row was decided yet: they stand here as soon as models write them."),
@@ -49,9 +49,10 @@ function marked(text, other) {
   return make("pre", {}, text.split(/([\p{L}\p{N}]+)/u).map((piece) => (shared.has(piece.toLowerCase()) ? make("mark", {}, piece) : piece)));
 }
 
-function side(title, row, other) {
+const REMOVED = "Its text was removed since it is old (retention in the settings).";
+function side(title, row, other, isBlanked) {
   const parts = ["instruction", "input", "output"].filter((name) => row[name]);
-  return make("section", { class: "card" }, make("h3", {}, title), parts.map((name) => [make("h4", {}, name), marked(row[name], other?.[name])]));
+  return make("section", { class: "card" }, make("h3", {}, title), parts.map((name) => [make("h4", {}, name), marked(row[name], other?.[name])]), isBlanked || !parts.length ? hint(REMOVED) : null);
 }
 
 const SEEN = "its neighbour";
@@ -83,7 +84,7 @@ function lineage(found) {
     line.prompt_sha256 && make("p", {}, `Prompt template ${line.prompt_sha256.slice(0, 12)}. `, quarantine("prompt", line.prompt_sha256, "What came from this prompt?")),
     table("What was shown, back to the seeds", ["generation", "row", "instruction", "quarantine"], ancestors, "Nothing was shown to the model when it was written."),
     found.requests.map((request) => make("details", {}, make("summary", {}, `The request: ${inWords(request.purpose)}`),
-      request.messages.map((message) => [make("h4", {}, message.role), make("pre", {}, message.content)]))));
+      request.messages.some((message) => message.content) ? request.messages.map((message) => [make("h4", {}, message.role), make("pre", {}, message.content)]) : hint(REMOVED))));
 }
 
 async function one(id) {
@@ -95,9 +96,9 @@ async function one(id) {
     verdict.score?.toFixed(3) ?? "–", verdict.threshold?.toFixed(3) ?? "–", (verdict.neighbour_id ?? "–").slice(0, 24), decision.accepted ? "accepted" : "refused", `${decision.by}, ${moment(decision.decided_at)}`, decision.note || "–"]));
   const standing = latest ? `${latest.accepted ? "Accepted" : "Refused"} by ${latest.by}${latest.note ? `: ${latest.note}` : ""}` : "Not decided";
   return { title: `Row ${subject.id.slice(0, 12)}`, parts: [make("p", {}, make("a", { href: "#rows" }, "All rows")), make("p", { class: "standing" }, make("strong", {}, standing), `, category ${inWords(subject.category || subject.requested_category || "none")}.`),
-    "output" in subject && make("p", { class: "controls" }, note.element, decide("Accept", "accept"), decide("Refuse", "refuse")),
-    make("div", { class: "sides" }, side("this row", subject, found.neighbour), neighbourOf(found)),
-    hint("Marked words stand in both."),
+    "output" in subject && (found.is_blanked ? hint("Without its text it cannot be accepted; its verdicts and where it came from are kept.") : make("p", { class: "controls" }, note.element, decide("Accept", "accept"), decide("Refuse", "refuse"))),
+    make("div", { class: "sides" }, side("this row", subject, found.neighbour, found.is_blanked), neighbourOf(found)),
+    found.is_blanked ? null : hint("Marked words stand in both."),
     table("Verdicts", ["filter", "verdict", "score", "threshold", "neighbour", "decision in the end", "by", "note"], verdicts, "It was not decided yet; each filter's verdict will stand here."), lineage(found)].filter(Boolean) };
 }
 

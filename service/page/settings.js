@@ -1,6 +1,7 @@
 // Settings: every value with where it came from; what can be changed while the service runs is changed here.
-import { ask, put } from "./api.js";
-import { button, field, hint, inWords, make, number, table } from "./dom.js";
+import { ask, post, put } from "./api.js";
+import { button, bytes, field, hint, inWords, make, number, table } from "./dom.js";
+import { shareBar } from "./draw.js";
 
 const LIVE = { "generation.concurrency": "concurrency", "budget.max_tokens": "max_tokens", "budget.max_cost": "max_cost" };
 const shownValue = (value) => (value === "" ? "(empty)" : typeof value === "string" ? value : JSON.stringify(value));
@@ -30,6 +31,19 @@ function shares(spread) {
     hint("Any sum is taken; the parts count."));
 }
 
+// Two steps, as for a quarantine: what is old, then the button that removes it.
+function disk(used) {
+  const sum = Object.values(used).reduce((all, size) => all + size, 0), place = make("div");
+  const rows = Object.entries(used).map(([kind, size]) => [kind, bytes(size), sum ? [shareBar(size / sum)] : ""]);
+  const look = button("What is old?", () => post("/v1/pool/prune", { dry_run: true }), { then: (found) => {
+    const kinds = Object.entries(found.kinds).filter(([, one]) => one.items);
+    place.replaceChildren(kinds.length ? table("Would be removed", ["what", "items", "size"], kinds.map(([kind, one]) => [inWords(kind), one.items, bytes(one.bytes)])) : hint("Nothing is old enough to be removed."),
+      kinds.length ? button(`Remove these ${bytes(found.bytes)}`, () => post("/v1/pool/prune", { dry_run: false }).then((done) => `${bytes(done.bytes)} removed`), { kind: "danger" }) : "");
+  } });
+  return make("section", {}, table("Disk use", ["kind", "size", "as a bar"], rows), make("p", {}, look), place,
+    hint("What is old is removed once a day by itself, as the settings under retention say; what is accepted or in service stays."));
+}
+
 function all(found, intent) {
   const place = make("div"), wanted = field("Find a setting", { type: "search", autocomplete: "off" }), only = field("Only those that are not default", { type: "checkbox" });
   function show() {
@@ -48,9 +62,9 @@ function all(found, intent) {
 }
 
 export async function settings() {
-  const [found, intent, spread] = await Promise.all([ask("/v1/settings"), ask("/v1/control"), ask("/v1/pool/spread")]);
+  const [found, intent, spread, status] = await Promise.all([ask("/v1/settings"), ask("/v1/control"), ask("/v1/pool/spread"), ask("/v1/status")]);
   const byKey = Object.fromEntries(found.settings.map((one) => [one.key, one.value]));
-  return { title: "Settings", parts: [found.change && make("p", { class: "notice", role: "status" }, `${found.file}: ${found.change}.`), limits(intent, byKey), shares(spread),
+  return { title: "Settings", parts: [found.change && make("p", { class: "notice", role: "status" }, `${found.file}: ${found.change}.`), limits(intent, byKey), shares(spread), disk(status.disk),
     table("Secrets", ["use", "environment variable", "stands"], found.secrets.map((one) => [one.use, one.variable, one.is_set ? "set" : "not set"]), "No setting names a secret. An endpoint's api_key_env names the variable that holds its key; whether it is set will stand here."),
     all(found, intent), hint(`Everything else is changed in ${found.file} in the workspace and holds after a restart. Values that may be secret are hidden.`)].filter(Boolean) };
 }

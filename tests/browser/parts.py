@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,11 @@ class Watched:
         self.page.goto(f"{self.url}/#{part}")
         self.page.wait_for_selector(f"main[data-page={part.partition('?')[0]}]")
         return self.page
+
+    def accepted(self) -> int:
+        """Return the accepted rows as the overview tells them."""
+        text = self.page.locator("dt:text-is('Accepted rows') + dd").inner_text()
+        return int(re.split(r"\D", text.replace(",", ""), maxsplit=1)[0])
 
 
 def environment_of(student: Path, target: int) -> dict[str, str]:

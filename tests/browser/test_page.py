@@ -34,11 +34,6 @@ def watched(service: Service, browser: Browser) -> Iterator[Watched]:
     assert opened.problems == []
 
 
-def accepted(watched: Watched) -> int:
-    text = watched.page.locator("dt:text-is('Accepted rows') + dd").inner_text()
-    return int(re.split(r"\D", text.replace(",", ""), maxsplit=1)[0])
-
-
 def has_enough(service: Service) -> bool:
     """Whether there is what the tests below look for: a near-duplicate, and rows enough to measure diversity."""
     status = service.ask("/v1/status")
@@ -50,8 +45,8 @@ def test_a_live_run_rises_without_reloading(watched: Watched, service: Service) 
     expect(page.locator("#line")).to_have_text("live")
     phase = page.locator("dt:text-is('Phase') + dd")
     expect(phase).to_have_text(re.compile("^generating"), timeout=WAIT_MS)
-    before = accepted(watched)
-    while accepted(watched) <= before + 20:
+    before = watched.accepted()
+    while watched.accepted() <= before + 20:
         page.wait_for_timeout(500)
     expect(page.locator("text=as configured").or_(page.locator("text=starting slowly"))).to_be_visible(timeout=WAIT_MS)
     while not has_enough(service):

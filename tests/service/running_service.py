@@ -1,12 +1,14 @@
 """A service as it runs, for tests: a real workspace, pool, decider and server, on a port of its own."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
+import anyio.from_thread
+import anyio.lowlevel
 from fastapi import FastAPI
 
 from seedbed.core.config import PoolConfig
@@ -49,6 +51,11 @@ class Running:
     app: FastAPI
     desk: Desk
     stop: Stop
+    loop: anyio.lowlevel.EventLoopToken
+
+    def within(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something in the service's event loop."""
+        anyio.from_thread.run(work, token=self.loop)
 
     @property
     def context(self) -> Context:
@@ -139,17 +146,17 @@ def running_service(folder: Path, *, hosts: Sequence[str] = (), is_generating: b
         feed = Feed(workspace.logs / "events.jsonl", lambda: status().model_dump_json())
         context.events.add(feed)
         desk = Desk(context, live, live.control, feed)
-        app = build_app(status, lambda: True, Gate(TOKEN), context.pool, workspace.seeds, desk=desk, hosts=tuple(hosts))
+        app = build_app(status, lambda: "", Gate(TOKEN), context.pool, workspace.seeds, desk=desk, hosts=tuple(hosts))
         try:
-            with _served(app, folder, feed) as url:
-                yield Running(url, app, desk, stop)
+            with _served(app, folder, feed) as (url, loop):
+                yield Running(url, app, desk, stop, loop)
         finally:
             if live.decider is not None:
                 live.decider.close()
 
 
 @contextmanager
-def _served(app: FastAPI, folder: Path, feed: Feed) -> Iterator[str]:
+def _served(app: FastAPI, folder: Path, feed: Feed) -> Iterator[tuple[str, anyio.lowlevel.EventLoopToken]]:
     """Serve in a thread with an event loop of its own."""
     ready, urls = threading.Event(), list[str]()
     over: list[anyio.Event] = []
@@ -176,7 +183,7 @@ def _served(app: FastAPI, folder: Path, feed: Feed) -> Iterator[str]:
     ready.wait()
     assert urls, "the service did not start"
     try:
-        yield urls[0]
+        yield urls[0], loops[0]
     finally:
         anyio.from_thread.run_sync(over[0].set, token=loops[0])
         thread.join()

@@ -24,9 +24,9 @@ from seedbed.service.remote import ACCESS_FILE
 TOKEN = "the-token-of-this-run"
 
 
-def app_of(pool: Pool, *, is_ready: bool = True) -> FastAPI:
+def app_of(pool: Pool, *, not_ready: str = "") -> FastAPI:
     status = Status(phase=Phase.GENERATING, accepted=3, target=60, round=0, decided=9)
-    return build_app(lambda: status, lambda: is_ready, TOKEN, pool)
+    return build_app(lambda: status, lambda: not_ready, TOKEN, pool)
 
 
 @pytest.fixture
@@ -54,9 +54,11 @@ def test_health_needs_no_token(client: TestClient) -> None:
 
 
 def test_alive_is_not_able(pool: Pool) -> None:
-    with TestClient(app_of(pool, is_ready=False), base_url="http://127.0.0.1") as client:
+    with TestClient(app_of(pool, not_ready="its filters are being loaded"), base_url="http://127.0.0.1") as client:
         assert client.get("/healthz").status_code == 200
-        assert client.get("/readyz").status_code == 503
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json() == {"status": "not ready", "reason": "its filters are being loaded"}
 
 
 @pytest.mark.parametrize("path", ["/v1/status", "/v1/openapi.json", "/v1/nothing", "/"])
@@ -180,7 +182,7 @@ def test_an_unforeseen_error_is_a_problem_without_details(pool: Pool) -> None:
     def fail() -> Status:
         raise RuntimeError("a secret in /a/path")
 
-    app = build_app(fail, lambda: True, TOKEN, pool)
+    app = build_app(fail, lambda: "", TOKEN, pool)
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         answer = client.get("/v1/status", headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.status_code == 500

@@ -30,7 +30,7 @@ def decided(number: int, *, accepted: bool, category: str = "qa", neighbour_id: 
 
 def client_of(pool: Pool) -> TestClient:
     status = Status(phase=Phase.GENERATING, accepted=0, target=3, round=0, decided=0)
-    app = build_app(lambda: status, lambda: True, "t", pool)
+    app = build_app(lambda: status, lambda: "", "t", pool)
     return TestClient(app, base_url="http://127.0.0.1", headers={"authorization": "Bearer t"})
 
 

@@ -46,7 +46,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 def client(context: Context) -> Iterator[TestClient]:
     feed = Feed(context.workspace.logs / "events.jsonl", STATUS.model_dump_json)
     desk = Desk(context, Live(), Control(context.pool, context.events, Stop()), feed)
-    app = build_app(lambda: STATUS, lambda: True, Gate(TOKEN), context.pool, desk=desk, hosts=["box.example"])
+    app = build_app(lambda: STATUS, lambda: "", Gate(TOKEN), context.pool, desk=desk, hosts=["box.example"])
     with TestClient(app, base_url="http://127.0.0.1") as opened:
         yield opened
 

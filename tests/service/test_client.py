@@ -49,6 +49,7 @@ def test_every_route_of_the_openapi_has_a_method_that_reads_its_answer(service: 
     with Client(service.url, TOKEN, transport=watched) as client:
         assert client.is_alive()
         assert client.is_ready()
+        assert client.readiness().reason == ""
         assert client.status().accepted == 4
         assert client.diversity().kept is not None
         assert client.history().samples == ()
@@ -87,6 +88,9 @@ def test_every_route_of_the_openapi_has_a_method_that_reads_its_answer(service: 
         assert [one.id for one in client.adapters()] == ["round-0000", "round-0001"]
         assert client.answers("round-0000").answers == ()
         assert client.reports() == []
+        assert client.evaluate("round-0001").state == "waiting"
+        assert client.prune().kinds["refused_rows"].items > 0
+        assert client.freeze().round == 2
         assert client.login_link().path.startswith("/login?code=")
         client.logout()
         told = client.openapi()["paths"]

@@ -178,7 +178,7 @@ def test_the_api_tells_what_is_written_and_what_is_kept(tmp_path: Path) -> None:
             await engine.run(lambda: engine.counters.candidates >= 120)
 
         anyio.run(run)
-        app = build_app(lambda: None, lambda: True, "token", pool)  # type: ignore[arg-type, return-value]
+        app = build_app(lambda: None, lambda: "", "token", pool)  # type: ignore[arg-type, return-value]
         client = TestClient(app, base_url="http://127.0.0.1")
         answer = client.get("/v1/diversity", headers={"authorization": "Bearer token"}).json()
         accepted = pool.accepted_count()

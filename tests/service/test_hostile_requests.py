@@ -84,7 +84,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 def app(context: Context) -> FastAPI:
     feed = Feed(context.workspace.logs / "events.jsonl", STATUS.model_dump_json)
     desk = Desk(context, Live(), Control(context.pool, context.events, Stop()), feed)
-    return build_app(lambda: STATUS, lambda: True, Gate(TOKEN), context.pool, desk=desk)
+    return build_app(lambda: STATUS, lambda: "", Gate(TOKEN), context.pool, desk=desk)
 
 
 def named(app: FastAPI) -> list[tuple[str, str, dict[str, Any]]]:

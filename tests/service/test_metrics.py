@@ -59,7 +59,7 @@ STATUS = Status(
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     with Pool.open(tmp_path, PoolConfig()) as pool:
-        app = build_app(lambda: STATUS, lambda: True, TOKEN, pool)
+        app = build_app(lambda: STATUS, lambda: "", TOKEN, pool)
         with TestClient(app, base_url="http://127.0.0.1") as client:
             yield client
 

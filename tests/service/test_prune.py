@@ -1,6 +1,5 @@
 """A prune removes what is old and unneeded, tells how much before it does, and may be killed anywhere."""
 
-import json
 import random
 import signal
 import subprocess
@@ -311,10 +310,10 @@ def test_a_prune_is_told_for_people_and_for_machines(context: Context) -> None:
     trained(context, 1, Promotion.HELD)
     done = prune(context, is_dry=True, stop=Stop(), now=lambda: NOW)
     snapshot = next(one for one in done.folders if one.startswith("snapshots/"))
-    assert print_pruned(done).splitlines()[:4] == [
+    assert print_pruned(prune_record(done)).splitlines()[:4] == [
         "checkpoints: 1 would be removed, 500 bytes",
         f"snapshots: 1 would be removed, {in_bytes(done.kinds['snapshots'].bytes)}",
         "  adapters/round-0000/checkpoint",
         f"  {snapshot}",
     ]
-    assert json.loads(json.dumps(prune_record(done)))["kinds"]["checkpoints"] == {"items": 1, "bytes": 500}
+    assert prune_record(done).model_dump(mode="json")["kinds"]["checkpoints"] == {"items": 1, "bytes": 500}

@@ -75,7 +75,7 @@ def made(tmp_path: Path) -> Iterator[tuple[TestClient, list[Status]]]:
 
     status = Recent(make, every_s=1e9)
     with Pool.open(tmp_path, PoolConfig()) as pool:
-        app = build_app(status, lambda: True, "the-token-of-this-run", pool)
+        app = build_app(status, lambda: "", "the-token-of-this-run", pool)
         change(app)
         app.add_middleware(ForgetAfterChanges, forget=status.forget)
         with TestClient(app, base_url="http://127.0.0.1", headers=BEARER) as client:

@@ -9,7 +9,11 @@ const between = (low, high) => `${points(low)} to ${points(high)}`;
 const again = () => dispatchEvent(new Event("again"));
 
 function runs(all, isDue) {
-  return [make("p", {}, button("Train now on what is accepted", () => post("/v1/runs"), { then: again }), isDue ? hint("A training is due or runs.") : null),
+  const frozen = make("span");
+  const freeze = button("Freeze a snapshot of it", () => post("/v1/snapshots"), { then: (one) => {
+    frozen.replaceChildren(make("a", { href: `#training?snapshot=${one.id}` }, `snapshot ${one.id.slice(0, 12)}`));
+  } });
+  return [make("p", {}, button("Train now on what is accepted", () => post("/v1/runs"), { then: again }), freeze, frozen, isDue ? hint("A training is due or runs.") : null),
     table("Runs", ["round", "state", "accepted rows", "attempts", "begun", "adapter", "last error", ""], all.map((run) => [
       make("a", { href: `#training?round=${run.round}` }, `round ${run.round}`), run.state, run.threshold, run.attempts, moment(run.created_at), run.adapter_id || "–", run.last_error.slice(-300) || "–",
       OPEN.includes(run.state) ? button("Cancel", () => post(`/v1/runs/${run.round}/cancel`), { then: again, label: `Cancel round ${run.round}` }) : ""]), "No training was triggered yet. It begins by itself when enough rows are accepted.")];
@@ -26,14 +30,16 @@ function curve(found) {
     { unit: "nats a token", labelOf: (step) => `step ${number(step)}`, xName: "step", fromZero: false, empty: "This training has told no loss yet; it is drawn step by step as it goes." }))];
 }
 
-function adapters(all, inService) {
+function adapters(all, inService, reports) {
+  const evaluated = new Set(reports.map((one) => one.adapter_id));
+  const evaluate = (id) => button("Evaluate", () => post(`/v1/adapters/${id}/evaluate`).then((answer) => (answer.state === "done" ? "done" : "begins when what runs has drained")), { label: `Evaluate ${id}` });
   const note = field("Note", { maxlength: "2000", placeholder: "why", autocomplete: "off" });
   const say = () => ({ note: note.control.value || "from the page" });
   return [make("p", { class: "controls" }, note.element, button("Roll back the adapter in service", () => post("/v1/adapters/rollback", say()).then((answer) => answer.done.said), { then: again })),
     table("Adapters", ["adapter", "stands", "why", "trained on", "base", "made", "", ""], all.map((one) => [
       one.id, `${inWords(one.promotion)}${one.id === inService ? ", in service" : ""}${one.is_tainted ? ", tainted" : ""}`, one.reason || "–",
       make("a", { href: `#training?snapshot=${one.snapshot_id}` }, `snapshot ${one.snapshot_id.slice(0, 12)}`), one.base, moment(one.created_at),
-      make("a", { href: `#training?answers=${one.id}` }, "answers"),
+      evaluated.has(one.id) ? make("a", { href: `#training?answers=${one.id}` }, "answers") : evaluate(one.id),
       button("Promote", () => post(`/v1/adapters/${one.id}/promote`, say()).then((answer) => answer.done.said), { then: again, label: `Promote ${one.id}` })]), "No adapter was trained yet. Each training leaves one here, to be promoted or rolled back.")];
 }
 
@@ -85,7 +91,7 @@ export async function training(query) {
     state = stands;
     const [made, reports] = await Promise.all([ask("/v1/adapters"), ask("/v1/reports")]);
     const inService = (now ?? await ask("/v1/status")).adapter_in_service;
-    refill(listed, runs(all, all.some((run) => OPEN.includes(run.state))), adapters(made, inService), reports.slice().reverse().map(held), reports.length ? null : hint("No adapter was evaluated yet. After each training its answers to held-out tasks are compared with its base's, and the table stands here."));
+    refill(listed, runs(all, all.some((run) => OPEN.includes(run.state))), adapters(made, inService, reports), reports.slice().reverse().map(held), reports.length ? null : hint("No adapter was evaluated yet. After each training its answers to held-out tasks are compared with its base's, and the table stands here."));
   }
   await refresh(null);
   return { title: "Training", parts: [drawn, listed, make("details", {}, make("summary", {}, "Log of the training"), log)], refresh };

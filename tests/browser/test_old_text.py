@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.records import (
+    Adapter,
     Candidate,
     Completion,
     Decision,
@@ -66,6 +67,17 @@ def fill(folder: Path) -> None:
             refusal = Verdict(filter="rouge", accepted=False, reason="near_duplicate", evidence=(text,))
             pool.commit([decided(one, refusal, note=text)])
         pool.commit([decided(row(0, KEPT), None, note="")])
+        pool.add_adapter(
+            Adapter(
+                id="round-0000",
+                round=0,
+                snapshot_id="s",
+                base="b",
+                base_sha256="0" * 64,
+                path="adapters/round-0000/adapter",
+                created_at=OLD,
+            )
+        )
 
 
 def decided(one: Candidate, refusal: Verdict | None, *, note: str) -> Decided:
@@ -188,3 +200,22 @@ def test_a_prune_is_reached_and_done_by_keyboard(watched: Watched) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("Nothing is old enough to be removed.")).to_be_visible(timeout=WAIT_MS)
     expect(look).to_be_focused()
+
+
+def test_a_snapshot_is_frozen_and_led_to(watched: Watched, service: Service) -> None:
+    page = watched.open("training")
+    page.get_by_role("button", name="Freeze a snapshot of it").click()
+    page.get_by_role("link", name="snapshot").first.click(timeout=WAIT_MS)
+    (frozen,) = service.ask("/v1/snapshots")
+    expect(page.get_by_role("heading", name=f"Snapshot {frozen['id'][:12]}")).to_be_visible()
+    expect(page.locator("dt:text-is('Rows to train on') + dd")).to_have_text("1")
+
+
+def test_an_evaluation_that_fails_is_asked_for_and_told_as_an_alarm(watched: Watched, service: Service) -> None:
+    page = watched.open("training")
+    page.get_by_role("button", name="Evaluate round-0000").click()
+    expect(page.get_by_text("begins when what runs has drained")).to_be_visible(timeout=WAIT_MS)
+    page = watched.open("overview")
+    alarm = page.locator(".alarms li")
+    expect(alarm).to_contain_text("adapter round-0000 could not be evaluated", timeout=WAIT_MS)
+    expect(alarm).to_contain_text("is no adapter folder")

@@ -1,10 +1,11 @@
 """A service as it runs, for tests: a real workspace, pool, decider and server, on a port of its own."""
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.from_thread
@@ -53,7 +54,7 @@ class Running:
     stop: Stop
     loop: anyio.lowlevel.EventLoopToken
 
-    def within(self, work: Callable[[], Awaitable[None]]) -> None:
+    def within(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do something in the service's event loop."""
         anyio.from_thread.run(work, token=self.loop)
 

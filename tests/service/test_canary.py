@@ -44,13 +44,13 @@ class Echoing:
         return Reply(json.dumps(words).encode(), status, {"x-echo": KEY})
 
 
-@pytest.fixture(scope="module")
-def environment() -> dict[str, str]:
+def environment_of(where: str) -> dict[str, str]:
+    """Return the secrets of a service whose model server, at `where`, is asked to take its alarms, too, and refuses."""
     return {
         **os.environ,
         "CANARY_KEY": KEY,
         "CANARY_TOKEN": TOKEN,
-        "CANARY_HOOK": f"http://127.0.0.1:9/{quote(HOOK)}",
+        "CANARY_HOOK": f"{where}/{quote(HOOK)}",
         "SEEDBED__SERVICE__TOKEN_ENV": "CANARY_TOKEN",
         "SEEDBED__ALARMS__WEBHOOK_ENV": "CANARY_HOOK",
         "SEEDBED__BUDGET__MAX_TOKENS": "60000",
@@ -79,6 +79,11 @@ def asked(url: str, method: str = "GET", token: str = TOKEN) -> tuple[int, str]:
         return answer.status, f"{answer.headers}{body.decode()}"
 
 
+def accepted(url: str) -> int:
+    found: int = json.loads(asked(f"{url}/v1/status")[1].partition("\n\n")[2])["accepted"]
+    return found
+
+
 def paths_of(url: str) -> list[str]:
     """Every path of the OpenAPI that is read, with ids that are there."""
     _, text = asked(f"{url}/v1/openapi.json")
@@ -90,12 +95,13 @@ def paths_of(url: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> dict[str, str]:
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What was said by a service while it worked, by what said it; what the folder holds afterwards."""
     folder = tmp_path_factory.mktemp("canary") / "w"
     server = Echoing()
     told: dict[str, str] = {}
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve_scripted(respond=server)) as where:
+        environment = environment_of(where)
         create_workspace(folder, base_url=where, model="scripted", api_key_env="CANARY_KEY")
         log = folder / "serve.log"
         with log.open("wb") as output:
@@ -106,7 +112,7 @@ def said(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.1)
             url = json.loads((folder / TOLD_BY_ITS_FILE).read_text())["url"]
-            while json.loads(asked(f"{url}/v1/status")[1].partition("\n\n")[2])["accepted"] < ROWS:
+            while accepted(url) < ROWS or "webhook.failed" not in (folder / "logs/events.jsonl").read_text():
                 assert process.poll() is None, log.read_text()
                 time.sleep(0.2)
             for path in (*paths_of(url), "/", "/page/page.js", "/v1/nothing", "/v1/runs/999"):
@@ -143,6 +149,7 @@ def test_what_was_looked_through_is_what_a_service_leaves(said: dict[str, str]) 
     assert '"accepted"' in said["GET /v1/status"]
     assert "seedbed_" in said["GET /metrics"]
     assert "data:" in said["GET /v1/events"]
+    assert '"webhook.failed"' in said["logs/events.jsonl at the end"]
     assert "failed" in said["logs/events.jsonl at the end"] or '"requests_failed":0' not in said["GET /v1/status"]
 
 

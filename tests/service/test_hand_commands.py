@@ -9,12 +9,19 @@ import pytest
 from typer.testing import CliRunner
 
 from seedbed.core.config import PoolConfig
-from seedbed.core.errors import ConfigError, InputError, MissingFileError, ServiceError, WorkspaceHeldError
+from seedbed.core.errors import (
+    ConfigError,
+    InputError,
+    MissingFileError,
+    SeedbedError,
+    ServiceError,
+    WorkspaceHeldError,
+)
 from seedbed.core.records import Decider
 from seedbed.pool.check import check
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Intent, IntentState
-from seedbed.service.cli import Here, app
+from seedbed.service.cli import Here, app, first_of
 from seedbed.service.commands import add_commands
 from seedbed.service.context import writing
 from seedbed.service.evaluations import asked_for
@@ -59,6 +66,19 @@ def run(*arguments: str | Path) -> str:
 def told(*arguments: str | Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(run(*arguments, "--json").splitlines()[-1])
     return found
+
+
+def refusal(*arguments: str | Path) -> str:
+    """Run a command that is refused before work begins; return what it says."""
+    try:
+        run(*arguments)
+    except SeedbedError as error:
+        found: BaseException = error
+    except BaseExceptionGroup as group:
+        found = first_of(group)
+    assert isinstance(found, SeedbedError)
+    assert found.exit_code == 2
+    return str(found)
 
 
 def accepted(folder: Path) -> set[str]:
@@ -125,7 +145,7 @@ def test_what_is_wanted_is_told_to_the_service(service: Running, monkeypatch: py
     assert control.intent == wanted
     assert Intent.model_validate(told("-w", folder, "control", "show")) == wanted
     told("-w", folder, "control", "drain")
-    assert control.intent.state is IntentState.DRAINING
+    assert control.intent == wanted.model_copy(update={"state": IntentState.DRAINING})
     monkeypatch.setenv("SEEDBED_TOKEN", TOKEN)
     assert told("--url", service.url, "control", "start")["state"] == "running"
     assert told("--url", service.url, "control", "target", "none")["target"] is None
@@ -159,8 +179,7 @@ def test_what_is_wanted_is_stored_where_no_service_runs(folder: Path) -> None:
 def test_what_makes_no_sense_is_refused_before_anything_is_held(
     folder: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
-        run("-w", folder, "control", *arguments)
+    assert said in refusal("-w", folder, "control", *arguments)
 
 
 def test_there_is_no_service_to_stop(folder: Path) -> None:
@@ -175,12 +194,10 @@ def test_who_holds_the_workspace_without_a_service_is_named(folder: Path) -> Non
 
 def test_a_run_does_not_wait_for_what_nobody_can_tell_it(folder: Path) -> None:
     run("-w", folder, "control", "pause")
-    with pytest.raises(InputError, match="this workspace is paused; `seedbed control start` lets it run"):
-        run("-w", folder, "run")
+    assert refusal("-w", folder, "run") == "this workspace is paused; `seedbed control start` lets it run"
     run("-w", folder, "control", "start")
     run("-w", folder, "control", "target", "7")
-    with pytest.raises(InputError, match="to stop at 7 accepted rows, and round 0 needs 2000"):
-        run("-w", folder, "run")
+    assert "to stop at 7 accepted rows, and round 0 needs 1000" in refusal("-w", folder, "run")
 
 
 def test_stages_go_through_the_service_that_holds_the_workspace(
@@ -198,7 +215,7 @@ def test_stages_go_through_the_service_that_holds_the_workspace(
     monkeypatch.setenv("SEEDBED_TOKEN", TOKEN)
     assert told("--url", service.url, "snapshot")["folder"] == f"snapshots/{frozen['id']}"
     assert told("--url", service.url, "pool", "prune", "--dry-run")["bytes"] == 0
-    for name, *arguments in (("pool check",), ("pool backup", "x"), ("why", "x"), ("seeds check", "x")):
+    for name, *arguments in (("pool check",), ("pool backup", "x"), ("why", "x")):
         with pytest.raises(ConfigError, match=f"; {name} needs the workspace"):
             run("--url", service.url, *name.split(), *arguments)
 

@@ -1,14 +1,17 @@
 """Stages by hand, through a service that runs: freeze, evaluate, prune."""
 
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 
-from seedbed.core.files import read_json_lines
 from seedbed.core.reports import EvalReport, PromotionDecision
+from seedbed.core.snapshots import read_examples
 from seedbed.pool.check import check
 from seedbed.service.evaluations import asked_for
 from tests.service.running_service import ROWS, TOKEN, Running, row, running_service
@@ -33,8 +36,8 @@ def test_a_freeze_has_every_accepted_row_once(service: Running, client: httpx.Cl
     client.post(f"/v1/pool/rows/{row(added).id}/accept", json={})
     frozen = client.post("/v1/snapshots").json()
     folder = service.context.workspace.snapshots / frozen["id"]
-    lines = [line.value for part in ("train", "val") for line in read_json_lines(folder / f"{part}.jsonl")]
-    assert sorted(one["instruction"] for one in lines) == sorted([*list(ROWS)[:4], added])
+    rows = [one for part in ("train", "val") for one in read_examples(folder, part)]
+    assert sorted(one.instruction for one in rows) == sorted([*list(ROWS)[:4], added])
     assert (frozen["round"], frozen["train_rows"] + frozen["val_rows"]) == (1, 5)
     assert client.post("/v1/snapshots").json() == frozen
     assert [one["id"] for one in client.get("/v1/snapshots").json()].count(frozen["id"]) == 1
@@ -58,18 +61,33 @@ def test_a_snapshot_that_was_changed_is_told_of_without_where_the_workspace_lies
     assert told.startswith(f"snapshots/{frozen['id']}/train.jsonl was changed")
 
 
-def test_a_freeze_and_a_prune_wait_for_nobody(service: Running, client: httpx.Client) -> None:
+@contextmanager
+def held(service: Running) -> Iterator[None]:
+    """Hold the lock of snapshots while the block runs, as a round that freezes does."""
+    is_held, over = threading.Event(), list[anyio.Event]()
+
     async def hold() -> None:
-        await service.context.snapshots_lock.acquire()
+        over.append(anyio.Event())
+        async with service.context.snapshots_lock:
+            is_held.set()
+            await over[0].wait()
 
     async def let_go() -> None:
-        service.context.snapshots_lock.release()
+        over[0].set()
 
-    service.within(hold)
-    for path, body in (("/v1/snapshots", None), ("/v1/pool/prune", {"dry_run": True})):
-        answer = client.post(path, json=body)
-        assert (answer.status_code, "is running; wait" in answer.json()["detail"]) == (409, True)
+    thread = threading.Thread(target=service.within, args=(hold,))
+    thread.start()
+    is_held.wait()
+    yield
     service.within(let_go)
+    thread.join()
+
+
+def test_a_freeze_and_a_prune_wait_for_nobody(service: Running, client: httpx.Client) -> None:
+    with held(service):
+        for path, body in (("/v1/snapshots", None), ("/v1/pool/prune", {"dry_run": True})):
+            answer = client.post(path, json=body)
+            assert (answer.status_code, "is running; wait" in answer.json()["detail"]) == (409, True)
     assert client.post("/v1/snapshots").status_code == 200
 
 

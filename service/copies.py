@@ -6,9 +6,12 @@ from pathlib import Path
 from seedbed.core.config import PoolConfig
 from seedbed.core.load import load_config
 from seedbed.pool.backup import backup, restore
+from seedbed.pool.database import FILE_NAME
+from seedbed.pool.migrate import latest_version, version_of
+from seedbed.pool.pool import Pool
 from seedbed.pool.server import Server, is_server
 from seedbed.pool.transfer import copy_in, copy_out
-from seedbed.service.workspace import CONFIG
+from seedbed.service.workspace import CONFIG, Workspace
 
 
 def back_up(folder: Path, destination: Path) -> None:
@@ -26,6 +29,24 @@ def put_back(source: Path, folder: Path) -> Path | None:
     if is_server(config):
         return copy_in(source, Server.of(config), folder / "backups", datetime.now(UTC))
     return restore(source, folder)
+
+
+def upgrade(workspace: Workspace) -> int | None:
+    """Bring a pool in a file that an older Seedbed wrote up to this one's schema, with a backup first.
+
+    Returns:
+        The schema version it had; None where there was nothing to do.
+
+    Raises:
+        WorkspaceHeldError: Another process has it open.
+    """
+    if is_server(workspace.config.pool):
+        return None
+    version = version_of(workspace.folder / FILE_NAME)
+    if not 0 < version < latest_version():
+        return None
+    Pool.open(workspace.folder, workspace.config.pool).close()
+    return version
 
 
 def _config(folder: Path) -> PoolConfig:

@@ -152,15 +152,19 @@ def seeds_check(
 
 
 def pool_check(as_json: Json = False) -> None:
-    """Verify the database, its counts and the snapshots' hashes."""
+    """Verify the database, its counts and the snapshots' hashes; an older pool is upgraded first, with a backup."""
     from seedbed.pool.check import check
     from seedbed.pool.pool import Pool
+    from seedbed.service.copies import upgrade
     from seedbed.service.workspace import open_workspace
 
     workspace = open_workspace(Here.workspace)
+    before = upgrade(workspace)
     with Pool.open(workspace.folder, workspace.config.pool, read_only=True) as pool:
         problems = check(pool, workspace.snapshots)
-    emit(as_json, {"problems": problems}, "\n".join(problems) or "the pool is in order")
+    told = [f"the pool was upgraded from schema version {before}; backups/ has it as it was"] if before else []
+    text = "\n".join([*told, *(problems or ["the pool is in order"])])
+    emit(as_json, {"problems": problems, "upgraded_from": before}, text)
     if problems:
         raise typer.Exit(1)
 

@@ -291,6 +291,8 @@ class TrainingConfig(Section):
     """Where the numbers of a run go too; the last three need their own package and settings in the environment."""
     max_attempts: Annotated[int, Field(ge=1)] = 3
     """Attempts at one round before it is given up and the alarm stands."""
+    hung_after_s: Annotated[float, Field(ge=0)] = 3600.0
+    """Seconds without a line in its log or a changed file after which a trainer is ended and tried again; 0: never."""
 
 
 class EvaluationConfig(Section):
@@ -316,6 +318,8 @@ class EvaluationConfig(Section):
     """Let the endpoint that `judge` names compare each answer of the adapter with the base's, in both orders."""
     trained_rows: Annotated[int, Field(ge=0)] = 100
     """Rows of `val.jsonl` scored too, for the target shares; 0: none."""
+    hung_after_s: Annotated[float, Field(ge=0)] = 3600.0
+    """Seconds without a line in its log or a changed file after which an evaluation is ended; 0: never."""
 
 
 class BudgetConfig(Section):

@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from seedbed.core.errors import InputError, MissingFileError
+
+LOOK_AGAIN_S = 0.2
 
 
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:
@@ -167,3 +170,21 @@ def locked(path: Path, holder: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def lock_patiently(stack: ExitStack, path: Path, holder: str, patience_s: float) -> None:
+    """Hold the lock on `path` as `locked` does until `stack` closes, after waiting for who holds it now.
+
+    Raises:
+        BlockingIOError: That one holds it still after `patience_s`; `args[0]` is what it wrote.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            stack.enter_context(locked(path, holder))
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(LOOK_AGAIN_S)
+        else:
+            return

@@ -13,21 +13,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+
+from seedbed.core.leashed import when_parent_ends
 
 GRACE_S = 10.0
 _PR_SET_PDEATHSIG = 1
-
-
-def when_parent_ends(act: Callable[[], None]) -> None:
-    """Call `act`, on a thread, once standard input reaches its end."""
-
-    def wait() -> None:
-        while os.read(0, 4096):
-            pass
-        act()
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def main() -> int:

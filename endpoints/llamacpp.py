@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from seedbed.core.cores import usable_cores
-from seedbed.endpoints.leash import when_parent_ends
+from seedbed.core.leashed import when_parent_ends
 
 BATCH_TOKENS = 512
 

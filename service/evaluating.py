@@ -33,12 +33,15 @@ async def evaluate(context: Context, adapter: Adapter, stop: Stop) -> EvalReport
         context.events.emit("evaluation.started", adapter=adapter.id)
         write_json(out / "spec.json", specification(context, adapter).model_dump(mode="json"))
         log = context.workspace.logs / f"evaluation-{adapter.id}.log"
-        ended = await run_module("seedbed.evaluation", [str(out / "spec.json"), str(out)], log=log, stop=stop)
-        if ended.was_stopped and not (out / "report.json").exists():
+        arguments = [str(out / "spec.json"), str(out)]
+        silence = context.workspace.config.evaluation.hung_after_s
+        ended = await run_module("seedbed.evaluation", arguments, log=log, stop=stop, out=out, hung_after_s=silence)
+        is_whole = (out / "report.json").exists()
+        if ended.was_stopped and not is_whole:
             context.events.emit("evaluation.interrupted", adapter=adapter.id)
             return None
-        if ended.exit_code != 0:
-            message = f"the evaluation ended with exit code {ended.exit_code}; {ended.log} ends with:\n{ended.tail}"
+        if not is_whole:
+            message = ended.told("the evaluation", "evaluation.hung_after_s")
             context.events.emit("evaluation.failed", adapter=adapter.id, error=message)
             raise EvaluationError(message)
     report = EvalReport.model_validate(read_json(out / "report.json"))

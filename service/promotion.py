@@ -74,12 +74,16 @@ def promoted(adapters: Sequence[Adapter]) -> list[Adapter]:
 
 
 def publish(context: Context) -> None:
-    """Write which adapter is in service to a file beside the adapters, for whoever loads them."""
+    """Write which adapter is in service to a file beside the adapters, for whoever loads them.
+
+    Every look at the serving endpoint does so again: a process may have died between the pool's write and this one.
+    """
     current = in_service(context.pool.adapters())
     named = None if current is None else Published(adapter=current.id, path=current.path, base=current.base)
     record = read_in_service(context.workspace)
-    if named != record.in_service:
-        state = ServingState.WAITING if named else ServingState.BASE
-        update = {"state": state, "reason": "it has not been looked at yet" if named else ""}
-        record = record.model_copy(update={"serving": record.serving.model_copy(update=update)})
-    write_in_service(context.workspace, record.model_copy(update={"in_service": named}))
+    if named == record.in_service:
+        return
+    state = ServingState.WAITING if named else ServingState.BASE
+    update = {"state": state, "reason": "it has not been looked at yet" if named else ""}
+    serving = record.serving.model_copy(update=update)
+    write_in_service(context.workspace, record.model_copy(update={"in_service": named, "serving": serving}))

@@ -283,11 +283,21 @@ class Rounds:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _evaluated(self, adapter: Adapter) -> EvalReport | None:
+        """Evaluate, trying again as training does; a process that starts anew begins to count anew."""
         for report in self._context.pool.reports():
             if report.adapter_id == adapter.id:
                 return report
         self._live.phase = Phase.EVALUATING
         self._live.gauge = evaluation_gauge(report_folder(self._context, adapter))
+        pause_s = FIRST_PAUSE_S
+        for _ in range(self._context.workspace.config.training.max_attempts - 1):
+            try:
+                return await evaluate(self._context, adapter, self._stop)
+            except EvaluationError:
+                if self._stop.is_wanted:
+                    raise
+            await self._pause(pause_s * random.uniform(0.8, 1.2))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return await evaluate(self._context, adapter, self._stop)
 
 

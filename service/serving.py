@@ -21,7 +21,7 @@ from seedbed.endpoints.control import Control, controlling
 from seedbed.prompts.training_text import Form, training_prompt
 from seedbed.service.context import Context
 from seedbed.service.in_service import read_in_service, sentence_of, write_in_service
-from seedbed.service.promotion import promoted
+from seedbed.service.promotion import promoted, publish
 from seedbed.weights.cache import remembered_sha256
 from seedbed.weights.resolve import base_sha256_of, cache_folder
 
@@ -48,6 +48,7 @@ async def bring_into_service(context: Context, base_url: str = "", *, again: boo
 
 
 async def _brought(context: Context, base_url: str, *, again: bool) -> Serving:
+    publish(context)
     adapters, record = context.pool.adapters(), read_in_service(context.workspace)
     name = context.workspace.config.serving
     if record.serving.endpoint != name:

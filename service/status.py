@@ -88,7 +88,8 @@ def checks_of(counts: PoolCounts) -> dict[str, Checked]:
 
 
 def _failed(runs: Sequence[TrainingRun]) -> list[str]:
-    return [f"round {run.round}: {run.last_error.splitlines()[0]}" for run in runs if run.last_error]
+    told = {run.round: run.last_error.splitlines()[0].removesuffix(" ends with:") for run in runs if run.last_error}
+    return [f"round {number}: {error}" for number, error in told.items()]
 
 
 def _refused(serving: Serving) -> list[str]:

@@ -42,11 +42,13 @@ async def train(context: Context, run: TrainingRun, stop: Stop, now: Callable[[]
         if not (out / "manifest.json").exists():
             context.events.emit("training.interrupted", round=run.round)
             return None
+    _end_attempts(context, run, RunState.SUCCEEDED)
     # A kill between the two writes leaves the adapter stored and the run unaware of it.
     stored = {adapter.id: adapter for adapter in context.pool.adapters()}
     adapter = stored.get(out.name) or _adapter(context, run, out, now())
     context.pool.add_adapter(adapter)
-    context.pool.update_run(run.model_copy(update={"state": RunState.SUCCEEDED, "adapter_id": adapter.id}))
+    done = {"state": RunState.SUCCEEDED, "adapter_id": adapter.id, "last_error": ""}
+    context.pool.update_run(run.model_copy(update=done))
     context.events.emit("training.ended", round=run.round, adapter=adapter.id)
     return adapter
 
@@ -61,17 +63,27 @@ async def _attempt(context: Context, run: TrainingRun, out: Path, stop: Stop) ->
             f"error: {run.last_error.strip().splitlines()[-1] if run.last_error else 'unknown'}; mend the cause and "
             "raise training.max_attempts (seedbed.toml)"
         )
+    _end_attempts(context, run, RunState.CANCELLED, "the service ended before it")
     attempt = context.pool.add_attempt(run.round)
-    log = training_log(context, run)
-    ended = await run_module("seedbed.trainer", _arguments(context, run, out), log=log, stop=stop)
-    if ended.exit_code == 0:
+    log, hung_after_s = training_log(context, run), context.workspace.config.training.hung_after_s
+    arguments = _arguments(context, run, out)
+    ended = await run_module("seedbed.trainer", arguments, log=log, stop=stop, out=out, hung_after_s=hung_after_s)
+    if (out / "manifest.json").exists():
         context.pool.end_attempt(attempt, RunState.SUCCEEDED)
         return
-    message = f"the trainer ended with exit code {ended.exit_code}; {ended.log} ends with:\n{ended.tail}"
+    message = ended.told("the trainer", "training.hung_after_s")
     context.pool.end_attempt(attempt, RunState.CANCELLED if ended.was_stopped else RunState.FAILED, message)
     if not ended.was_stopped:
+        context.pool.update_run(run.model_copy(update={"state": RunState.FAILED, "last_error": message}))
         context.events.emit("training.failed", round=run.round, attempt=attempt.number, error=message)
         raise TrainingError(message)
+
+
+def _end_attempts(context: Context, run: TrainingRun, state: RunState, error: str = "") -> None:
+    """Store how attempts ended whose service was killed: a trainer ends with its service (`service/children.py`)."""
+    for attempt in context.pool.attempts(run.round):
+        if attempt.state == RunState.RUNNING:
+            context.pool.end_attempt(attempt, state, error)
 
 
 def _arguments(context: Context, run: TrainingRun, out: Path) -> list[str]:

@@ -21,6 +21,7 @@ _FREE_SETTINGS = {
     "checkpoint_every_steps",
     "evaluate_every_steps",
     "max_attempts",
+    "hung_after_s",
     "activation_checkpointing",
     "trackers",
 }

@@ -18,6 +18,8 @@ from seedbed.core.errors import ConfigError, MissingFileError
 
 PREFIX = "SEEDBED__"
 MIN_TOKEN = 32
+UNREADABLE = (ValueError, RecursionError)
+"""What a text raises that is no TOML, or no JSON: one in other bytes, nested too deep, or with a number too long."""
 
 
 def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
@@ -31,7 +33,9 @@ def load_config(path: Path, environment: Mapping[str, str] = os.environ) -> Conf
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise MissingFileError(f"there is no {path}; `seedbed init DIR` makes a workspace") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UNREADABLE as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for name, value in sorted(environment.items()):
         if name.startswith(PREFIX):
@@ -125,7 +129,7 @@ def _override(raw: dict[str, Any], name: str, value: str) -> None:
             raise ConfigError(f"{name}: {section} is a list in seedbed.toml; only tables can be overridden")
     try:
         place[key] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except UNREADABLE:
         place[key] = value
 
 

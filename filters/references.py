@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ SHORT_WORDS = 6
 """A value with fewer words is short: it counts only as a whole field, and never where it is a label."""
 LABEL_ROWS = 10
 """A short value in more rows than this is a label."""
+MAX_UNPACKED_BYTES = 2**30
+"""Of a file in gzip, whose size says little of how much memory it takes."""
 SUFFIXES = (".txt", ".md", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 _IDS = ("id", "ids", "key", "index", "idx", "uuid", "guid", "hash", "number", "row")
@@ -117,7 +120,10 @@ def fields_file(path: Path) -> Path:
 def chosen_fields(path: Path) -> tuple[str, ...]:
     """Return what stands in a reference's `fields_file`; nothing where it has none."""
     chosen = fields_file(path)
-    return tuple(filter(None, chosen.read_text(encoding="utf-8").split("\n"))) if chosen.is_file() else ()
+    try:
+        return tuple(filter(None, chosen.read_text(encoding="utf-8").split("\n"))) if chosen.is_file() else ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{chosen} cannot be read: {error}") from error
 
 
 def read_reference(path: Path, fields: Sequence[str] = ()) -> Reference:
@@ -130,19 +136,35 @@ def read_reference(path: Path, fields: Sequence[str] = ()) -> Reference:
     rows = list(_rows(path))
     if _suffix(path) in (".txt", ".md"):
         items = [Item(number, row["text"]) for number, row in rows if row["text"].strip()]
-        return Reference(_name(path), tuple(items), ("line",))
+        return _with_items(path, items, ("line",))
     known = None if fields else _known(path, rows)
     names = known.fields if known else tuple(fields) or _text_fields(rows)
-    items = []
+    items: list[Item] = []
     for number, row in rows:
-        for text in known.texts(row) if known else _named(path, number, row, fields or names, is_strict=bool(fields)):
-            if isinstance(text, str) and text.strip():
-                items.append(Item(number, text))
+        texts: Iterable[Any] = _named(path, number, row, fields or names, is_strict=bool(fields))
+        if known:
+            texts = _known_texts(path, number, row, known)
+        items += [Item(number, text) for text in texts if isinstance(text, str) and text.strip()]
     if not fields and not known:
         items = _without_labels(items)
+    return _with_items(path, items, names, _all_fields(rows))
+
+
+def _with_items(path: Path, items: Sequence[Item], names: tuple[str, ...], known: Sequence[str] = ()) -> Reference:
     if not items:
-        raise InputError(f"{path} has no text to compare with; its fields are {', '.join(_all_fields(rows)) or 'none'}")
+        raise InputError(f"{path} has no text to compare with; its fields are {', '.join(known) or 'none'}")
     return Reference(_name(path), tuple(items), names)
+
+
+def _known_texts(path: Path, number: int, row: Row, known: _Known) -> tuple[Any, ...]:
+    """Return the questions of a benchmark's row, or refuse one that is not as that benchmark's are."""
+    try:
+        return tuple(known.texts(row))
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} row {number} is not as its name says: {', '.join(known.fields)} hold something else ({error!r}); "
+            "name it otherwise, or its fields"
+        ) from error
 
 
 def _known(path: Path, rows: Sequence[tuple[int, Row]]) -> _Known | None:
@@ -207,14 +229,17 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
                 yield from enumerate(_csv_rows(path), 1)
             case _:
                 yield from ((number, {"text": line}) for number, line in enumerate(_text(path).splitlines(), 1))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def _text(path: Path) -> str:
     content = path.read_bytes()
     if path.name.endswith(".gz"):
-        content = gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            content = stream.read(MAX_UNPACKED_BYTES + 1)
+        if len(content) > MAX_UNPACKED_BYTES:
+            raise InputError(f"{path} unpacks to more than {MAX_UNPACKED_BYTES:,} bytes; split it, or unpack it first")
     return content.decode("utf-8-sig")
 
 
@@ -263,5 +288,5 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 yield from batch.to_pylist()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # the last two: what Python has no value for
         raise InputError(f"{path} is not a Parquet file that can be read: {error}") from error

@@ -115,7 +115,7 @@ def objects_from_the_last(text: str) -> Iterator[dict[str, Any]]:
     for found in reversed(_OBJECT.findall(text)):
         try:
             yield json.loads(found)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
 
 

@@ -8,6 +8,7 @@ import re
 _QUOTED = re.compile(r"[\"“]([^\"“”\n]{1,40})[\"”]")
 _LISTED = re.compile(r"[:(]\s*([^:()\n]+?)\s*(?:[).]|$)")
 _BETWEEN = re.compile(r"\s*,\s*(?:or\s+|and\s+)?|\s+or\s+|\s+and\s+|\s*/\s*")
+_BLANKS = re.compile(r"[^\S\n]+")
 _MOST_WORDS = 4
 
 
@@ -18,7 +19,8 @@ def labels_in(instruction: str) -> tuple[str, ...]:
         return quoted
     if ":" not in instruction and "(" not in instruction:
         return ()
-    for listed in reversed(_LISTED.findall(instruction)):
+    one_blank = _BLANKS.sub(" ", instruction)  # thousands of them would be tried in every division
+    for listed in reversed(_LISTED.findall(one_blank)):
         labels = tuple(dict.fromkeys(label for label in _BETWEEN.split(listed) if label))
         if len(labels) >= 2 and all(len(label.split()) <= _MOST_WORDS for label in labels):
             return labels

@@ -87,12 +87,14 @@ _TASK = {"instruction": _INSTRUCTION, "input": _INPUT}
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _SPECIAL_TOKEN = re.compile(r"(?:<\|[\w.-]+\|>|</s>|<eos>|<end_of_turn>)$")
+_LONGEST_TOKEN = 64
 _SEPARATING_LINE = re.compile(r"#{2,}|-{3,}|={3,}|\*{3,}|[#*_ ]*(?:task|example)[ \t]*\d{1,3}[.:*_ ]*", re.IGNORECASE)
 _NO_INPUT = re.compile(
     r"[<(\[]?\s*(?:no[ _-]?input(?: (?:is )?(?:needed|required|provided))?|none|n/a|empty)\s*[>)\]]?\.?", re.IGNORECASE
 )
 _LEAKED = re.compile(
-    r"(?:[#*_\s]*(?:instruction|task)[ \t]*\#?\d{0,3}[*_ ]*:[*_]*\s*|[#*]*\s*\d{1,3}[.)]\s+|[-*•]\s+)+", re.IGNORECASE
+    r"(?:[#*_\s]*+(?:instruction|task)[ \t]*+\#?\d{0,3}[*_ ]*+:[*_]*+\s*+|[#*]*+\s*+\d{1,3}[.)]\s++|[-*•]\s++){1,20}+",
+    re.IGNORECASE,
 )
 _NUMBERED = re.compile(
     r"^([ \t]*)(?:[*_]*(?:instruction|task)[ \t]*)?(?:\d{1,3}[ \t]*[.):]|[-*•])[*_]*[ \t]+(.*)$", re.IGNORECASE
@@ -298,16 +300,16 @@ def _unquoted(string: str) -> str:
 
 def _listed(text: str) -> list[str]:
     """Read list items; deeper ones and unnumbered lines belong to the item above, and what precedes is preamble."""
-    items: list[str] = []
+    items: list[list[str]] = []
     depth = 0
     for line in text.replace("\r\n", "\n").split("\n"):
         match = _NUMBERED.match(line)
         if match and (not items or len(match[1]) <= depth):
             depth = len(match[1])
-            items.append(match[2])
+            items.append([match[2]])
         elif items:
-            items[-1] += "\n" + line
-    return items
+            items[-1].append(line)
+    return ["\n".join(lines) for lines in items]
 
 
 def _clean_instruction(text: str) -> str:
@@ -317,14 +319,20 @@ def _clean_instruction(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    text = text.strip()
-    while match := _SPECIAL_TOKEN.search(text):
-        text = text[: match.start()].rstrip()
-    text = _without_last_separators(text)
+    text = _without_last_separators(_without_last_tokens(text.strip()))
     for mark in ("**", '"'):
         if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark) and text.count(mark) == 2:
             text = text[len(mark) : -len(mark)].strip()
     return text
+
+
+def _without_last_tokens(text: str) -> str:
+    end = len(text)
+    while match := _SPECIAL_TOKEN.search(text, max(0, end - _LONGEST_TOKEN), end):
+        end = match.start()
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end]
 
 
 def _without_last_separators(text: str) -> str:

@@ -10,12 +10,17 @@ from typing import Any
 MAX_CHARACTERS = 400_000
 """Longer completions are read so far; no row is anywhere near it, and scanning stays linear in practice."""
 
+MAX_DEPTH = 40
+"""Of a value: what is nested deeper is taken as broken; rows are two or three deep."""
+
 MAX_FAILED_STARTS = 200
 """Brackets that begin no JSON value before the rest of a text is taken as broken."""
 
 _DECODER = json.JSONDecoder(strict=False)
 _OPENING = re.compile(r"[{\[]")
-_WRAPPING = re.compile(r'[\s,{}\[\]]*(?:"\w+"\s*:)?[\s{\[]*')
+# Possessive (`*+`) where two repetitions may take the same characters: a text of nothing but these would else be tried
+# in every division of it.
+_WRAPPING = re.compile(r'[\s,{}\[\]]*+(?:"\w+"\s*+:)?[\s{\[]*+')
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _FENCE = re.compile(r"```\w*")
@@ -54,7 +59,10 @@ def _scan(text: str, is_wanted: Callable[[Any], bool]) -> JsonPieces:
         position = opening.start() + 1
         try:
             value, end = _DECODER.raw_decode(text, opening.start())
+            is_broken = _is_deeper(value, MAX_DEPTH)
         except (ValueError, RecursionError):
+            is_broken = True
+        if is_broken:
             failures += 1
             continue
         if is_wanted(value):
@@ -64,6 +72,13 @@ def _scan(text: str, is_wanted: Callable[[Any], bool]) -> JsonPieces:
         position = end
     _keep_broken(text[gap_start:], found)
     return found
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return depth == 0 or any(_is_deeper(one, depth - 1) for one in inner)
 
 
 def _keep_broken(gap: str, found: JsonPieces) -> None:
@@ -80,11 +95,16 @@ def _legal_escape(match: re.Match[str]) -> str:
 class Block:
     """Labelled lines that belong together: `Instruction: …`, `Input: …`, `Output: …`."""
 
-    fields: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    """The lines of each field; the last time a label stood is what counts."""
     lines: list[str] = field(default_factory=list)
     """The block as it stood."""
     is_repeating: bool = False
     """A label stood twice, or after the label that ends a block, so it is unclear what belongs where."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        return {name: "\n".join(lines) for name, lines in self.parts.items()}
 
     @property
     def raw(self) -> str:
@@ -119,19 +139,19 @@ def labelled_blocks(text: str, names: Mapping[str, Sequence[str]], first: str) -
         elif match and word in labels:
             current = _open_field(blocks, labels[word], first)
             blocks[-1].lines.append(line)
-            blocks[-1].fields[current] = match["rest"]
+            blocks[-1].parts[current] = [match["rest"]]
         elif blocks:
             blocks[-1].lines.append(line)
             if current:
-                blocks[-1].fields[current] += "\n" + line
+                blocks[-1].parts[current].append(line)
     return [block for block in blocks if block.raw]
 
 
 def _open_field(blocks: list[Block], name: str, first: str) -> str:
     """Say under which name the next lines are kept, beginning a block where one begins."""
-    if not blocks or (blocks[-1].fields and (name == first or (not first and name in blocks[-1].fields))):
+    if not blocks or (blocks[-1].parts and (name == first or (not first and name in blocks[-1].parts))):
         blocks.append(Block())
-    elif first and name in blocks[-1].fields:
+    elif first and name in blocks[-1].parts:
         blocks[-1].is_repeating = True
     return name
 
@@ -146,7 +166,7 @@ def _labels(lines: Sequence[str], pattern: re.Pattern[str], names: Mapping[str, 
 @lru_cache(maxsize=16)
 def _label_pattern(words: str) -> re.Pattern[str]:
     return re.compile(
-        rf"[ \t#>*_-]*(?:\d{{1,3}}[ \t]*[.):][ \t]*)?[*_]*(?P<word>{words})"
-        rf"(?:[ \t]*\#?\d{{1,3}})?[ \t]*[*_]*[ \t]*:[*_]*[ \t]*(?P<rest>.*)$",
+        rf"[ \t#>*_-]*+(?:\d{{1,3}}[ \t]*+[.):][ \t]*+)?[*_]*+(?P<word>{words})"
+        rf"(?:[ \t]*+\#?\d{{1,3}})?[ \t]*+[*_]*+[ \t]*+:[*_]*+[ \t]*+(?P<rest>.*)$",
         re.IGNORECASE,
     )

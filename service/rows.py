@@ -111,11 +111,11 @@ class RowFile:
                 if number + batch.num_rows <= after:
                     number += batch.num_rows
                     continue
-                for value in batch.to_pylist():
+                for value in _parquet_values(batch):
                     number += 1
                     self._share = number / total
                     if number > after:
-                        yield Row(number, value, None)
+                        yield BadRow(number, "", value) if isinstance(value, str) else Row(number, value, None)
         except (pa.ArrowException, OSError) as error:
             yield BadRow(number + 1, "", f"the Parquet file is damaged from here on: {error}", is_end=True)
 
@@ -260,6 +260,18 @@ class _ArrayReader:
             self._end = self._end or "the file ends before it"
         self._buffer = self._buffer[self._place :] + self._utf8.decode(chunk, final=not chunk)
         self._place = 0
+
+
+def _parquet_values(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """Yield the rows of a batch; for one that Python cannot hold (a broken text, a date far off), what is wrong."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError):
+        for place in range(batch.num_rows):
+            try:
+                yield batch.slice(place, 1).to_pylist()[0]
+            except (ValueError, OverflowError) as error:
+                yield f"not to be read: {error}"
 
 
 def _open_parquet(path: Path) -> Any:

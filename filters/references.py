@@ -135,8 +135,8 @@ def read_reference(path: Path, fields: Sequence[str] = ()) -> Reference:
     fields = fields or chosen_fields(path)
     rows = list(_rows(path))
     if _suffix(path) in (".txt", ".md"):
-        items = [Item(number, row["text"]) for number, row in rows if row["text"].strip()]
-        return _with_items(path, items, ("line",))
+        lines = [Item(number, row["text"]) for number, row in rows if row["text"].strip()]
+        return _with_items(path, lines, ("line",))
     known = None if fields else _known(path, rows)
     names = known.fields if known else tuple(fields) or _text_fields(rows)
     items: list[Item] = []

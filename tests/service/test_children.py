@@ -25,16 +25,17 @@ def run(
     out.mkdir(exist_ok=True)
     environment = {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
-    async def main() -> Ended:
+    async def ask_to_stop() -> None:
+        await anyio.sleep(stop_after_s)
+        wanted.request()
+
+    found: list[Ended] = []
+
+    async def main() -> None:
         async with anyio.create_task_group() as tasks:
             if stop_after_s:
-
-                async def ask_to_stop() -> None:
-                    await anyio.sleep(stop_after_s)
-                    wanted.request()
-
                 tasks.start_soon(ask_to_stop)
-            return await run_module(
+            ended = await run_module(
                 "child",
                 [str(out)],
                 log=folder / "child.log",
@@ -43,8 +44,10 @@ def run(
                 hung_after_s=hung_after_s,
                 environment=environment,
             )
+            found.append(ended)
 
-    return anyio.run(main)
+    anyio.run(main)
+    return found[0]
 
 
 def test_a_child_is_given_its_arguments_and_its_output_is_kept(tmp_path: Path) -> None:

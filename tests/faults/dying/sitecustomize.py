@@ -75,7 +75,7 @@ class Patching(importlib.abc.MetaPathFinder):
 
     def counted(self) -> bool:
         self.calls += 1
-        return self.calls == self.step["call"]
+        return bool(self.calls == self.step["call"])
 
     def die(self) -> None:
         try:

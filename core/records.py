@@ -378,6 +378,45 @@ class Serving(Record):
     """What was seen when it was tried, or what is in the way."""
 
 
+class NodeRole(StrEnum):
+    """A service's part in a pool that several share."""
+
+    LEADER = "leader"
+    """Decides, freezes, trains and promotes; it generates too."""
+    GENERATOR = "generator"
+    """Generates, and hands its rows to the leader."""
+
+
+class Node(Record):
+    """One of the services on a pool on a server, as it told last."""
+
+    id: str
+    """Of the process."""
+    name: str
+    """Its workspace's folder."""
+    host: str
+    process: int
+    role: NodeRole
+    phase: Phase
+    in_flight: int = 0
+    """Requests without an answer; of a service that is lost, those that were lost with it."""
+    undecided: int = 0
+    """Candidates that it handed over and that wait for a decision."""
+    requests: int = 0
+    """Since generation began there, as all that follows."""
+    candidates: int = 0
+    accepted: int = 0
+    tokens_per_s: float = 0.0
+    """Of completions, over the last minute."""
+    accepted_per_min: float = 0.0
+    """Over the last minute."""
+    started_at: float = 0.0
+    last_seen_s: float = 0.0
+    """Seconds ago, by the server's clock."""
+    is_lost: bool = False
+    """It said nothing for half a minute, and the leader gave it up."""
+
+
 class Status(Record):
     """What `seedbed status` and `/v1/status` answer."""
 
@@ -411,3 +450,5 @@ class Status(Record):
     """What generation does otherwise now, since rows are too alike."""
     endpoints: dict[str, dict[str, Any]] = {}
     """Per endpoint: state, in flight, limit and its reason."""
+    nodes: tuple[Node, ...] = ()
+    """The services on a pool on a server, this one included; empty where one process works alone."""

@@ -64,6 +64,7 @@ class Leadership:
         self._connection: Connection | None = None
         self._state = threading.Condition()
         self._token = ""
+        self._epoch = 0
         self._is_regaining = False
         self._is_closed = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,6 +74,12 @@ class Leadership:
         """Whether this process leads, as far as it knows; each write asks the pool."""
         with self._state:
             return bool(self._token)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this process's last term; 0 before the first."""
+        with self._state:
+            return self._epoch
 
     def try_take(self) -> bool:
         """Become the leader, unless another is.
@@ -167,6 +174,8 @@ class Leadership:
                 return False
             epoch = 1 if former is None else former.epoch + 1
             Transaction(connection).set_meta(KEY, f"{epoch} {token} {self._holder}")
+        with self._state:
+            self._epoch = epoch
         return True
 
     def _watch(self) -> None:

@@ -1,20 +1,19 @@
 """The pool: everything asked, answered and decided, and the trainings that come of it, durable in one database."""
 
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from sqlalchemy import Connection, Engine, Row, Table
+from sqlalchemy import Connection, Engine
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
-from seedbed.core.files import sync_folder
 from seedbed.core.records import (
     Adapter,
     Candidate,
@@ -28,11 +27,11 @@ from seedbed.core.records import (
 )
 from seedbed.core.reports import EvalReport
 from seedbed.pool import keeping, reads, retention, schema, writes
-from seedbed.pool.database import FILE_NAME, reading_engine, writing_engine
 from seedbed.pool.joining import join, readable
 from seedbed.pool.leadership import PATIENCE_S, Leadership, read_leader
 from seedbed.pool.lock import command_line, hold_workspace
-from seedbed.pool.migrate import migrate, require_readable
+from seedbed.pool.nodes import Nodes
+from seedbed.pool.reader import Reader
 from seedbed.pool.records import (
     Attempt,
     Committed,
@@ -50,10 +49,10 @@ from seedbed.pool.records import (
 )
 from seedbed.pool.retention import OldText, Text
 from seedbed.pool.rows import to_candidate, to_completion
-from seedbed.pool.server import is_server
+from seedbed.pool.submissions import Submissions
 from seedbed.pool.transaction import Standing
-from seedbed.pool.translate import is_away, translated
-from seedbed.pool.writer import AGAIN_S, Writer
+from seedbed.pool.translate import translated
+from seedbed.pool.writer import Writer
 
 __all__ = ["Committed", "Decided", "Pool"]
 
@@ -73,16 +72,19 @@ class Pool:
         self,
         path: Path | str,
         config: PoolConfig,
-        writer: Writer | None,
+        readers: Engine,
         now: Callable[[], float],
-        readers: Engine | None = None,
+        writer: Writer | None = None,
         leadership: Leadership | None = None,
     ) -> None:
         self.path, self._config, self._now = path, config, now
-        self._writer = writer
-        self._readers = readers or reading_engine(Path(path))
-        self._leadership = leadership
+        self._writer, self._leadership = writer, leadership
+        self._reader = Reader(readers, path, PATIENCE_S if leadership is not None else 0.0)
         self._release: Callable[[], None] = lambda: None
+        self.node = "" if leadership is None else uuid.uuid4().hex
+        """This process among those that write the pool; empty where it is the only one."""
+        self.submissions = Submissions(self._reader, self.submit, self.node, now)
+        self.nodes = Nodes(self._reader, self.submit, now)
 
     @classmethod
     def open(
@@ -114,29 +116,18 @@ class Pool:
             PoolVersionError: The pool is newer than this program, or older and to be read only.
             MissingFileError: There is no pool to read.
         """
-        path = folder / FILE_NAME
-        if read_only and is_server(config):
-            where, readers = readable(config)
-            return cls(where, config, None, now, readers)
         if read_only:
-            require_readable(path)
-            return cls(path, config, None, now)
-        with translated(path):
+            found = readable(folder, config)
+            return cls(found.where, config, found.readers, now)
+        with translated(folder):
             folder.mkdir(parents=True, exist_ok=True)
         held = hold_workspace(folder, now(), command)
         try:
-            stamp = datetime.fromtimestamp(now(), UTC).strftime("%Y%m%dT%H%M%S")
-            if is_server(config):
-                holder = command or command_line()
-                joined = join(config, folder / "backups", stamp, holder, stands_by=stands_by)
-                pool = cls(joined.where, config, joined.writer, now, joined.readers, joined.leadership)
-            else:
-                migrate(path, folder / "backups", stamp)
-                sync_folder(folder)
-                pool = cls(path, config, Writer(writing_engine(path), path), now)
+            joined = join(folder, config, now(), command or command_line(), stands_by=stands_by)
         except BaseException:
             held.close()
             raise
+        pool = cls(joined.where, config, joined.readers, now, joined.writer, joined.leadership)
         pool._release = held.close
         try:
             pool._write(keeping.name_pool())
@@ -148,7 +139,7 @@ class Pool:
 
     def close(self) -> None:
         """Store what was submitted, then let go of the workspace. Closing twice is harmless."""
-        self._readers.dispose()
+        self._reader.close()
         if self._writer is not None:
             self._writer.close()
         if self._leadership is not None:
@@ -180,6 +171,16 @@ class Pool:
         self._writer.accepted = self._read(reads.counter, "candidates", "accepted")
         return True
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write the pool too."""
+        return self._leadership is not None
+
+    @property
+    def epoch(self) -> int:
+        """The number of this process's term as the leader; it grows from term to term."""
+        return int(self._now()) if self._leadership is None else self._leadership.epoch
+
     def leader(self) -> str:
         """Say which process leads, for people; empty where nobody ever did, and on SQLite."""
         found = None if self._leadership is None else self._read(read_leader)
@@ -194,7 +195,7 @@ class Pool:
         return self._writer.submit(write)
 
     def submit_requests(self, requests: Sequence[Request]) -> "Future[None]":
-        return self.submit(writes.asked(requests, self._now()))
+        return self.submit(writes.asked(requests, self._now(), self.node))
 
     def submit_completions(self, completions: Sequence[Completion]) -> "Future[None]":
         return self.submit(writes.answered(completions, self._now()))
@@ -261,7 +262,7 @@ class Pool:
 
     def completions(self) -> Iterator[Completion]:
         """Yield every completion in order of arrival: parsing them again costs nothing."""
-        return map(to_completion, self._pages(schema.completions))
+        return map(to_completion, self._reader.pages(schema.completions))
 
     def unreadable(self, reason: str | None = None, count: int = 100) -> list[Unreadable]:
         """Return the newest pieces that could not be read, of one reason or of any."""
@@ -289,7 +290,7 @@ class Pool:
 
     def accepted(self) -> Iterator[Candidate]:
         """Yield the accepted candidates in order of arrival, without those that come in meanwhile."""
-        return map(to_candidate, self._pages(schema.candidates, schema.candidates.c.is_accepted == 1))
+        return map(to_candidate, self._reader.pages(schema.candidates, schema.candidates.c.is_accepted == 1))
 
     def accepted_of(self, candidate_ids: Collection[str]) -> dict[str, Candidate]:
         """Return which of these candidates stand accepted, by id."""
@@ -297,7 +298,7 @@ class Pool:
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield all candidates, accepted or refused, in order of arrival."""
-        return map(to_candidate, self._pages(schema.candidates))
+        return map(to_candidate, self._reader.pages(schema.candidates))
 
     def decided(self) -> Iterator[Decided]:
         """Yield all candidates in order of arrival, each with the decision that held when its page was read."""
@@ -480,30 +481,12 @@ class Pool:
         """Store new target shares and why they are so, all or none; those before stay in the history."""
         self._write(keeping.set_shares(shares, reason, self._now()))
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """Yield a connection that sees one state of the pool; keep it briefly, for the WAL grows meanwhile."""
-        with translated(self.path), self._readers.connect() as connection:
-            yield connection
+        return self._reader.connection()
 
     def _read(self, query: Callable[..., T], *arguments: object) -> T:
-        """Ask the database; who works with a server waits for it where it is away."""
-        deadline = time.monotonic() + (PATIENCE_S if self._leadership is not None else 0)
-        while True:
-            try:
-                with self.reading() as connection:
-                    return query(connection, *arguments)
-            except PoolError as error:
-                if not is_away(error.__cause__) or time.monotonic() >= deadline:
-                    raise
-            time.sleep(AGAIN_S)
+        return self._reader.ask(query, *arguments)
 
     def _write(self, write: writes.Write[T]) -> T:
         return self.submit(write).result()
-
-    def _pages(self, table: Table, *conditions: Any) -> Iterator[Row[Any]]:
-        """Yield rows in pages of a transaction each, so that a slow consumer holds no old state."""
-        after, until = 0, self._read(reads.last_number, table)
-        while rows := self._read(reads.page, table, after, until, *conditions):
-            yield from rows
-            after = rows[-1].number

@@ -13,6 +13,8 @@ class Decided:
 
     subject: Proposal | Candidate
     decision: Decision
+    submission: int | None = None
+    """The number of the submission that it answers, where another service found the subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,55 @@ class ProposalsLeft:
     accepted: int
     refused: int
     """At screening, so that no instance was ever paid for."""
+
+
+class Kind(StrEnum):
+    """What a service asks of the one that leads."""
+
+    PROPOSAL = "proposal"
+    """Screen it."""
+    CANDIDATE = "candidate"
+    """Decide it."""
+    PREVIEW = "preview"
+    """Say whether it would be accepted but for the judge's marks; nothing of it is stored."""
+    RELEASE = "release"
+    """Forget screened proposals that came to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Something that a service hands to the one that leads."""
+
+    id: str
+    """Chosen by who hands it over, to know the answer by."""
+    kind: Kind
+    record: str
+    """A candidate, a proposal, or a list of proposals' ids, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Something handed over, as the leader takes it."""
+
+    number: int
+    """The order of arrival."""
+    node: str
+    kind: Kind
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the leader found."""
+
+    number: int
+    """Of the submission."""
+    is_accepted: bool
+    filter: str = ""
+    """The one that refused; empty where accepted."""
+    reason: str = ""
+    id: str = ""
+    """As chosen by who handed it over; who answers need not say it."""
 
 
 class IntentState(StrEnum):

@@ -93,8 +93,8 @@ def to_spent_for(key: str) -> SpentFor:
     return SpentFor(*key.split("/", 2))
 
 
-def request_row(request: Request, asked_at: float) -> Values:
-    """Write a request that has no answer yet."""
+def request_row(request: Request, asked_at: float, node: str) -> Values:
+    """Write a request that has no answer yet, and which service asks."""
     return {
         "id": request.id,
         "purpose": request.purpose,
@@ -105,6 +105,7 @@ def request_row(request: Request, asked_at: float) -> Values:
         "sampling": as_json(request.sampling),
         "state": "waiting",
         "asked_at": asked_at,
+        "node": node,
     }
 
 

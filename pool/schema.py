@@ -50,6 +50,7 @@ requests = Table(
     _text("sampling"),
     _text("state"),
     _seconds("asked_at"),
+    _text("node"),
 )
 
 completions = Table(
@@ -184,6 +185,24 @@ shares = Table(
     _text("reason"),
     _seconds("changed_at"),
 )
+
+submissions = Table(
+    "submissions",
+    metadata,
+    _number(),
+    _text("id"),
+    _text("node"),
+    _text("kind"),
+    _text("record"),
+    Column("leased_by", _LARGE, nullable=False),
+    Column("is_accepted", Integer),
+    _text("filter"),
+    _text("reason"),
+    _seconds("handed_at"),
+    Column("answered_at", Float),
+)
+
+nodes = Table("nodes", metadata, Column("id", Text, primary_key=True), _text("record"), _seconds("seen_at"))
 
 counters = Table(
     "counters",

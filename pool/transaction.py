@@ -12,6 +12,7 @@ from sqlalchemy.sql import Executable
 from seedbed.core.batches import batched
 from seedbed.core.records import Subject
 from seedbed.pool import schema
+from seedbed.pool.records import Answer
 from seedbed.pool.rows import Values, recipe_of
 
 T = TypeVar("T")
@@ -51,6 +52,13 @@ _UPDATE_TEXT = (
     update(schema.candidates)
     .where(schema.candidates.c.id == bindparam("candidate_id"))
     .values({name: bindparam(f"new_{name}") for name in ("instruction", "input", "output")})
+)
+_UPDATE_SUBMISSION = (
+    update(schema.submissions)
+    .where(schema.submissions.c.number == bindparam("submission"))
+    .values(
+        {name: bindparam(f"new_{name}") for name in ("is_accepted", "filter", "reason", "answered_at")} | {"record": ""}
+    )
 )
 _requests, _counters = schema.requests.c, schema.counters.c
 _REQUESTS = select(_requests.id, _requests.state, _requests.purpose, _requests.requested_category).where(
@@ -102,11 +110,13 @@ class Transaction:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, self._dialect = connection, connection.dialect.name
+        self._connection, self.dialect = connection, connection.dialect.name
+        """`sqlite` or `postgresql`."""
         self._inserts: defaultdict[Table, list[Values]] = defaultdict(list)
         self._standing_updates: defaultdict[Subject, list[Values]] = defaultdict(list)
         self._request_updates: list[Values] = []
         self._text_updates: list[Values] = []
+        self._answers: list[Values] = []
         self._changes: Counter[tuple[str, str]] = Counter()
         self._totals: dict[tuple[str, str], int] = {}
         self._standings: dict[tuple[Subject, str], Standing | None] = {}
@@ -148,6 +158,12 @@ class Transaction:
         texts = {f"new_{name}": row[name] for name in ("instruction", "input", "output")}
         self._text_updates.append({"candidate_id": row["id"], **texts})
 
+    def answer(self, answer: Answer, now: float) -> None:
+        """Tell who handed a row over what became of it; its text is not needed there any more."""
+        values = {"is_accepted": int(answer.is_accepted), "filter": answer.filter, "reason": answer.reason}
+        told = {f"new_{name}": value for name, value in values.items()}
+        self._answers.append({"submission": answer.number, **told, "new_answered_at": now})
+
     def request(self, request_id: str) -> AskedFor | None:
         """Return how far a request is, None for one that was never stored."""
         return self._requests[request_id]
@@ -187,13 +203,19 @@ class Transaction:
 
     def insert_new(self, table: Table, values: Values) -> bool:
         """Insert a row after everything gathered so far; False where one of its key is there, which stays."""
-        statement = _INSERT[self._dialect](table).values(values).on_conflict_do_nothing()
+        statement = _INSERT[self.dialect](table).values(values).on_conflict_do_nothing()
         return bool(self.execute(statement).rowcount)
 
     def set_meta(self, key: str, value: str) -> None:
         """Store a value under a key, in place of what stood there."""
-        statement = _INSERT[self._dialect](schema.meta).values(key=key, value=value)
-        self.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+        self.put(schema.meta, {"key": key, "value": value})
+
+    def put(self, table: Table, values: Values) -> None:
+        """Store a row of a table with one key, in place of what stood there."""
+        (key,) = table.primary_key.columns.keys()
+        rest = {name: value for name, value in values.items() if name != key}
+        statement = _INSERT[self.dialect](table).values(values)
+        self.execute(statement.on_conflict_do_update(index_elements=[key], set_=rest))
 
     def flush(self) -> None:
         """Send everything gathered, in the order that foreign keys ask for."""
@@ -206,13 +228,16 @@ class Transaction:
             self._connection.execute(_UPDATE_TEXT, self._text_updates)
         if self._request_updates:
             self._connection.execute(_UPDATE_REQUEST, self._request_updates)
+        if self._answers:
+            self._connection.execute(_UPDATE_SUBMISSION, self._answers)
         if changes := [
             {"kind": kind, "key": key, "value": value} for (kind, key), value in self._changes.items() if value
         ]:
-            self._connection.execute(_ADD_TO_COUNTER[self._dialect], changes)
+            self._connection.execute(_ADD_TO_COUNTER[self.dialect], changes)
         self._standing_updates.clear()
         self._text_updates.clear()
         self._request_updates.clear()
+        self._answers.clear()
         self._changes.clear()
         self._totals.clear()
 

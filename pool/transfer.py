@@ -25,7 +25,7 @@ from seedbed.pool.migrate import (
     version_of,
 )
 from seedbed.pool.rows import storable
-from seedbed.pool.schema import metadata
+from seedbed.pool.schema import metadata, nodes
 from seedbed.pool.server import Server, lock_writing
 from seedbed.pool.translate import translated
 
@@ -111,8 +111,8 @@ def _copy_tables(connection: Connection, writer: sqlite3.Connection) -> None:
     there.reflect(connection)
     for table in there.sorted_tables:
         columns = [row[1] for row in writer.execute(f"PRAGMA table_info({table.name})")]
-        if not columns:
-            continue  # of services on one server alone
+        if not columns or table.name == nodes.name:
+            continue  # who works on one server means nothing elsewhere
         marks = ", ".join("?" for _ in columns)
         statement = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 - our own names
         query = select(*(table.c[name] for name in columns)).order_by(*table.primary_key.columns)

@@ -1,14 +1,15 @@
 """The pool's writes: each says what it looks up and what it does in a transaction that it may share with others."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError
 from seedbed.core.records import CHECK_PREFIX, Candidate, Completion, Request, Subject, TrainingRun
 from seedbed.pool import schema
-from seedbed.pool.records import Committed, Decided, RequestFailure, Unreadable
+from seedbed.pool.records import Answer, Committed, Decided, RequestFailure, Unreadable
 from seedbed.pool.rows import (
     Values,
     candidate_row,
@@ -39,9 +40,15 @@ class Write(Generic[T]):
     """Where several services share a pool, only the leading one may make it."""
 
 
-def asked(requests: Sequence[Request], now: float) -> Write[None]:
+class Submit(Protocol):
+    """Queues a write; the future is done when it is on disk."""
+
+    def __call__(self, write: Write[T]) -> "Future[T]": ...
+
+
+def asked(requests: Sequence[Request], now: float, node: str = "") -> Write[None]:
     """Store requests, before they are sent. One that is stored already stays as it is."""
-    rows = [request_row(request, now) for request in requests]
+    rows = [request_row(request, now, node) for request in requests]
 
     def run(transaction: Transaction) -> None:
         for row in rows:
@@ -113,6 +120,9 @@ def decided(items: Sequence[Decided], config: PoolConfig, now: float) -> Write[C
         for item, row, decision in zip(items, rows, decisions, strict=True):
             if not _decide(transaction, item, row, decision):
                 known.append(item.decision.subject_id)
+            if item.submission is not None:
+                filter_name, reason = refusal_of(item.decision)
+                transaction.answer(Answer(item.submission, item.decision.accepted, filter_name, reason), now)
         runs = fire_due(transaction, config, now)
         return Committed(transaction.total("candidates", "accepted"), runs, tuple(known))
 

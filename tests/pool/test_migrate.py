@@ -186,6 +186,9 @@ def test_checks_of_an_older_pool_are_counted_when_it_is_upgraded(tmp_path: Path,
         pool.commit([Decided(one.subject.model_copy(update={"grades": given}), one.decision)])
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
         connection.execute("DELETE FROM counters WHERE kind LIKE 'checked%'")
+        for later in ("TABLE submissions", "TABLE nodes"):
+            connection.execute(f"DROP {later}")
+        connection.execute("ALTER TABLE requests DROP COLUMN node")
     _set_version(tmp_path / FILE_NAME, 2)
     with Pool.open(tmp_path, PoolConfig()) as pool:
         assert pool.counts().checked == pool.counts().checked_wrong == {"check.format": 1}

@@ -143,6 +143,8 @@ class PoolConfig(Section):
     """`sqlite` is a file in the workspace; postgresql+psycopg://USER@HOST/DATABASE a server (docs/postgres.md)."""
     password_env: str = ""
     """The NAME of the environment variable that holds the server's password; never the password itself."""
+    may_lead: bool = True
+    """On a server: whether `serve` and `run` may lead the pool, or only generate for the service that does."""
     first_target: Annotated[int, Field(ge=1)] = 1000
     """Accepted rows that start the first training."""
     step: Annotated[int, Field(ge=1)] = 1000

@@ -58,6 +58,11 @@ class Budget:
         self._tokens += used.tokens
         self._cost += used.cost
 
+    def follow(self, spent: Spent) -> None:
+        """Learn what all who share the budget have spent; what is counted here and not stored yet stays counted."""
+        self._tokens = max(self._tokens, spent.prompt_tokens + spent.completion_tokens)
+        self._cost = max(self._cost, spent.cost)
+
     @property
     def spent_share(self) -> float:
         """What is spent of the budget that is nearest to its end, 0 where there is no limit."""

@@ -208,6 +208,11 @@ class Plan:
         self._choice.ended(assignment.recipe)
         self._yields.record(assignment.recipe, assignment.requested_category, accepted)
 
+    def follow(self, accepted: Mapping[str, int]) -> None:
+        """Learn how many rows of each category the pool holds, since others add to it too."""
+        for name, state in self._states.items():
+            state.accepted = accepted.get(name, 0)
+
     def react(self, standing: Mapping[Collapse, str]) -> tuple[Reaction, ...]:
         """Ask otherwise while collapses stand, as before when none does; each is told with its reason, once."""
         self._steering = steer(self._settings, standing)

@@ -49,6 +49,7 @@ from seedbed.pool.records import (
 )
 from seedbed.pool.retention import OldText, Text
 from seedbed.pool.rows import to_candidate, to_completion
+from seedbed.pool.server import is_server
 from seedbed.pool.submissions import Submissions
 from seedbed.pool.transaction import Standing
 from seedbed.pool.translate import translated
@@ -131,7 +132,8 @@ class Pool:
         pool._release = held.close
         try:
             pool._write(keeping.name_pool())
-            pool.try_lead()
+            if config.may_lead or not stands_by:
+                pool.try_lead()
         except BaseException:
             pool.close()
             raise
@@ -173,8 +175,8 @@ class Pool:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes may write the pool too."""
-        return self._leadership is not None
+        """Whether other processes may write the pool too, since it is on a server."""
+        return is_server(self._config)
 
     @property
     def epoch(self) -> int:

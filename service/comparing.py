@@ -17,10 +17,10 @@ from seedbed.generator.plan import ordered_id
 from seedbed.service.console import Figures
 from seedbed.service.context import Context
 from seedbed.service.evaluating import report_folder
-from seedbed.service.generation import opened_fleet
 from seedbed.service.ledger import PoolLedger
 from seedbed.service.live import Live
 from seedbed.service.stopping import Stop
+from seedbed.service.teachers import opened_fleet
 
 PREFERENCES = "preferences.jsonl"
 

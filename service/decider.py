@@ -36,6 +36,8 @@ class _Command:
     run: Callable[[], Any]
     candidates: tuple[Candidate, ...] = ()
     """For a decision: its rows, so that neighbours in the queue can share a batch."""
+    submissions: tuple[int | None, ...] = ()
+    """Of each row: the number under which another service handed it over."""
     future: "Future[Any]" = field(default_factory=Future)
 
 
@@ -58,15 +60,21 @@ class DecisionThread:
         self._commands.put(None)
         self._thread.join()
 
-    async def screen(self, proposals: Sequence[Proposal]) -> list[bool]:
-        """Say which proposals are worth an instance; the accepted ones are held against twins in flight."""
-        decisions = await self._ask(lambda: self._screen(tuple(proposals)))
+    async def screen(self, proposals: Sequence[Proposal], submissions: Sequence[int] = ()) -> list[bool]:
+        """Say which proposals are worth an instance; the accepted ones are held against twins in flight.
+
+        Args:
+            proposals: In order.
+            submissions: Where another service handed them over: the numbers to answer it under.
+        """
+        numbers = _numbers(proposals, submissions)
+        decisions = await self._ask(lambda: self._screen(tuple(proposals), numbers))
         return [decision.accepted for decision in decisions]
 
-    async def decide(self, candidates: Sequence[Candidate]) -> list[Decision]:
-        """Decide candidates in order; each decision is on disk when this returns."""
-        rows = tuple(candidates)
-        return await self._ask(lambda: self._decide(rows), rows)
+    async def decide(self, candidates: Sequence[Candidate], submissions: Sequence[int] = ()) -> list[Decision]:
+        """Decide candidates in order; each decision, and the answer to who handed it over, is on disk afterwards."""
+        rows, numbers = tuple(candidates), _numbers(candidates, submissions)
+        return await self._ask(lambda: self._decide(rows, numbers), rows, numbers)
 
     async def would_pass(self, candidates: Sequence[Candidate]) -> list[bool]:
         """Say which candidates the cascade would accept now but for the judge's marks; nothing is stored."""
@@ -82,8 +90,13 @@ class DecisionThread:
         """Run something on the thread, between two batches."""
         return await self._ask(function)
 
-    async def _ask(self, run: Callable[[], T], candidates: tuple[Candidate, ...] = ()) -> T:
-        command = _Command(run, candidates)
+    async def _ask(
+        self,
+        run: Callable[[], T],
+        candidates: tuple[Candidate, ...] = (),
+        submissions: tuple[int | None, ...] = (),
+    ) -> T:
+        command = _Command(run, candidates, submissions)
         self._commands.put(command)
         # anyio has no bridge from a thread's future; the transport ties us to asyncio anyway.
         return await asyncio.wrap_future(command.future)
@@ -120,7 +133,9 @@ class DecisionThread:
 
     def _run_batch(self, batch: list[_Command]) -> None:
         joined: Future[list[Decision]] = Future()
-        _settle(joined, lambda: self._decide(tuple(row for command in batch for row in command.candidates)))
+        rows = tuple(row for command in batch for row in command.candidates)
+        numbers = tuple(number for command in batch for number in command.submissions)
+        _settle(joined, lambda: self._decide(rows, numbers))
         start = 0
         for command in batch:
             end = start + len(command.candidates)
@@ -128,29 +143,29 @@ class DecisionThread:
             _settle(command.future, lambda part=part: joined.result()[part])  # type: ignore[misc]
             start = end
 
-    def _screen(self, proposals: tuple[Proposal, ...]) -> list[Decision]:
+    def _screen(self, proposals: tuple[Proposal, ...], numbers: tuple[int | None, ...]) -> list[Decision]:
         verdicts = self._cascade.screen(proposals)
         decided = [
-            Decided(proposal, self._decision(Subject.PROPOSAL, proposal.id, found))
-            for proposal, found in zip(proposals, verdicts, strict=True)
+            Decided(proposal, self._decision(Subject.PROPOSAL, proposal.id, found), number)
+            for proposal, found, number in zip(proposals, verdicts, numbers, strict=True)
         ]
         self._commit(decided)
         return [one.decision for one in decided]
 
-    def _decide(self, candidates: tuple[Candidate, ...]) -> list[Decision]:
+    def _decide(self, candidates: tuple[Candidate, ...], numbers: tuple[int | None, ...]) -> list[Decision]:
         """Decide candidates. A triple seen before keeps its first decision; it is stored as an occurrence."""
         known = set(self._store.known([candidate.id for candidate in candidates]))
         fresh: dict[str, Candidate] = {}
         decided: list[Decided | None] = []
-        for candidate in candidates:
+        for candidate, number in zip(candidates, numbers, strict=True):
             is_new = candidate.id not in known and candidate.id not in fresh
-            decided.append(None if is_new else Decided(candidate, self._seen_before(candidate)))
+            decided.append(None if is_new else Decided(candidate, self._seen_before(candidate), number))
             if is_new:
                 fresh[candidate.id] = candidate
         verdicts = iter(self._cascade.decide(tuple(fresh.values())))
         whole = [
-            one or Decided(candidate, self._decision(Subject.CANDIDATE, candidate.id, next(verdicts)))
-            for one, candidate in zip(decided, candidates, strict=True)
+            one or Decided(candidate, self._decision(Subject.CANDIDATE, candidate.id, next(verdicts)), number)
+            for one, candidate, number in zip(decided, candidates, numbers, strict=True)
         ]
         self._commit(whole)
         return [one.decision for one in whole]
@@ -177,6 +192,10 @@ class DecisionThread:
             by=Decider.CASCADE,
             decided_at=self._now(),
         )
+
+
+def _numbers(subjects: Sequence[object], submissions: Sequence[int]) -> tuple[int | None, ...]:
+    return tuple(submissions) or (None,) * len(subjects)
 
 
 def _settle(future: "Future[T]", run: Callable[[], T]) -> None:

@@ -12,7 +12,7 @@ from seedbed.core.events import Events
 from seedbed.generator.plan import Plan
 from seedbed.pool.pool import Pool
 from seedbed.prompts.library import PromptLibrary
-from seedbed.service.generation import teachers_of
+from seedbed.service.teachers import teachers_of
 from seedbed.service.workspace import Workspace
 
 # Until a pool tells its own: what the small models of the first run needed (docs/benchmarks.md).

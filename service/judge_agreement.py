@@ -11,7 +11,7 @@ from seedbed.core.files import BadLine, read_json_lines
 from seedbed.core.records import Candidate, Lineage, Record
 from seedbed.generator.judging import ASPECTS, Judge
 from seedbed.service.context import Context
-from seedbed.service.generation import opened_judge
+from seedbed.service.teachers import opened_judge
 
 GOOD = 4
 """A mark from here on says that nothing of weight is wrong."""

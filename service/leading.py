@@ -1,4 +1,4 @@
-"""Of the services on one pool one leads: it decides, freezes, trains and promotes; the others wait for its end."""
+"""Of the services on one pool one leads: it decides, freezes, trains and promotes; the others generate for it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,11 +25,11 @@ async def until_leading(context: Context, stop: Stop, live: Live) -> bool:
     """
     if context.pool.is_led:
         return True
-    leader = ""
+    leader, may_lead = "", context.workspace.config.pool.may_lead
+    live.phase, live.gauge = Phase.WAITING_FOR_LEADERSHIP, lambda: None
     while not stop.is_wanted:
-        live.phase, live.gauge = Phase.WAITING_FOR_LEADERSHIP, lambda: None
         try:
-            if await anyio.to_thread.run_sync(context.pool.try_lead):
+            if may_lead and await anyio.to_thread.run_sync(context.pool.try_lead):
                 live.alarms.set(ALARM, "")
                 context.events.emit("leadership.taken", after=leader)
                 return True

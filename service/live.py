@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -14,7 +14,6 @@ from seedbed.core.files import read_json
 from seedbed.core.records import Phase
 from seedbed.endpoints.fleet import Fleet
 from seedbed.generator.counters import Counters
-from seedbed.pool.pool import Pool
 from seedbed.service.alarms import Alarms
 from seedbed.service.console import Figures, Gauge, Rate
 from seedbed.service.control import Control
@@ -43,6 +42,8 @@ class Live:
     """Owns the indexes while rows are generated."""
     index_lock: anyio.Lock = field(default_factory=anyio.Lock)
     """Held while the indexes are loaded or closed, and while a person's decision goes past them."""
+    teaching: anyio.Lock = field(default_factory=anyio.Lock)
+    """Held while the teacher's endpoints are open: who takes the lead first lets what is in flight come in."""
     diversity: Diversity | None = None
     """Of what was written last, while rows are generated."""
     reactions: tuple[Reaction, ...] = ()
@@ -59,7 +60,13 @@ class Live:
         return self.gauge()
 
 
-def generation_gauge(pool: Pool, counters: Counters, target: int) -> Gauge:
+class Counted(Protocol):
+    """Knows how many rows stand accepted in the pool, at once."""
+
+    def accepted_count(self) -> int: ...
+
+
+def generation_gauge(pool: Counted, counters: Counters, target: int) -> Gauge:
     """Measure a generation: accepted rows, acceptance, tokens a second over the last minute, cost in requests."""
     tokens = Rate()
 

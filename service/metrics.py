@@ -34,6 +34,14 @@ ENDPOINT_COUNTERS = {
     "queue_wait_s": "Seconds that requests waited for a place",
 }
 
+NODE_GAUGES = {
+    "last_seen_s": "Seconds since the service told of itself",
+    "in_flight": "Requests without an answer at the service",
+    "undecided": "Candidates it handed over that wait for a decision",
+    "accepted_per_min": "Accepted rows a minute, over the last minute",
+    "tokens_per_s": "Completion tokens a second, over the last minute",
+}
+
 
 def metrics_routes(status: Callable[[], Status]) -> APIRouter:
     """Return `/metrics`; it asks for the token like every other route."""
@@ -97,6 +105,7 @@ class _StatusCollector(Collector):
         reactions = {(one.cause.value,): 1.0 for one in now.reactions}
         yield _gauge("diversity_reaction", "1 for each collapse that generation reacts to", reactions, "cause")
         yield from _endpoints(now)
+        yield from _nodes(now)
 
 
 def _endpoints(now: Status) -> Iterable[Metric]:
@@ -106,6 +115,13 @@ def _endpoints(now: Status) -> Iterable[Metric]:
         for key, text in metrics.items():
             values = {(name,): found[key] for name, found in now.endpoints.items()}
             yield make(f"endpoint_{_in_words(key)}", text, values, "endpoint")
+
+
+def _nodes(now: Status) -> Iterable[Metric]:
+    labels = ("node", "name", "host", "role")
+    for key, text in NODE_GAUGES.items():
+        values = {(one.id, one.name, one.host, one.role.value): getattr(one, key) for one in now.nodes}
+        yield _gauge(f"node_{_in_words(key)}", text, values, *labels)
 
 
 def _in_words(key: str) -> str:

@@ -31,8 +31,10 @@ from seedbed.pool.snapshot import freeze
 from seedbed.service.comparing import compare_answers
 from seedbed.service.context import Context
 from seedbed.service.control import Control
+from seedbed.service.crew import watch_crew
 from seedbed.service.evaluating import evaluate, report_folder
 from seedbed.service.evaluations import evaluate_asked_for
+from seedbed.service.following import following
 from seedbed.service.generation import generate
 from seedbed.service.keeper import Keeper
 from seedbed.service.leading import until_leading, watched_leadership
@@ -44,6 +46,7 @@ from seedbed.service.prune import prune_daily
 from seedbed.service.shares import follow_scores
 from seedbed.service.stopping import Stop
 from seedbed.service.training import adapter_folder, train
+from seedbed.service.work import close_work
 
 GIVEN_UP = "round"
 """The cause of the alarm."""
@@ -71,12 +74,13 @@ class Rounds:
         Raises:
             SeedbedError: A phase failed for good, and `rounds` were asked for.
         """
-        while await until_leading(self._context, self._stop, self._live):
-            self._control.read()
-            try:
-                return await self._leading(rounds)
-            except NotLeadingError as error:
-                self._context.events.emit("leadership.lost", reason=str(error))
+        async with following(self._context, self._stop, self._live):
+            while await until_leading(self._context, self._stop, self._live):
+                self._control.read()
+                try:
+                    return await self._leading(rounds)
+                except NotLeadingError as error:
+                    self._context.events.emit("leadership.lost", reason=str(error))
         self._live.phase, self._live.gauge = Phase.STOPPED, lambda: None
         return 0
 
@@ -86,6 +90,8 @@ class Rounds:
             await self._keeper.look()  # first of all, who was left asleep is woken
         async with watched_leadership(self._context.pool), beside() as tasks:
             tasks.start_soon(self._keeper.watch)
+            if self._context.pool.is_shared:
+                tasks.start_soon(watch_crew, self._context, self._live)
             return await self._run(rounds)
 
     async def _run(self, rounds: int | None) -> int:
@@ -129,6 +135,7 @@ class Rounds:
         run = await self._triggered(number)
         if run is None or self._stop.is_wanted:
             return False
+        await close_work(self._context.pool)
         if run.state is RunState.CANCELLED:
             return True
         while not self._control.may_train and not self._stop.is_wanted:
@@ -205,9 +212,9 @@ class Rounds:
             if control.may_train:
                 await evaluate_asked_for(self._context, self._keeper, self._live, self._stop)
             target = control.limit(pool.threshold(number))
-            if control.may_generate and pool.accepted_count() < target:
+            if self._wants_rows(number):
                 with control.interrupting() as stop:
-                    outcome = await self._generated_to(target, stop)
+                    outcome = await self._generated_to(target, stop, number)
                     await self._wait_for_budget(outcome)
                 if not stop.is_wanted and target == pool.threshold(number):
                     return outcome
@@ -215,9 +222,19 @@ class Rounds:
                 pool.fire_due()
             if self._stop.is_wanted or pool.run(number) is not None:
                 return None
-            if not control.may_generate or pool.accepted_count() >= control.limit(pool.threshold(number)):
+            if not self._wants_rows(number):
+                await close_work(pool)
                 self._live.phase, self._live.gauge = Phase.PAUSED, lambda: None
                 await control.change()
+
+    def _wants_rows(self, number: int) -> bool:
+        """Whether rows of a round are wanted, by the operator and by what is in the pool."""
+        limit = self._control.limit(self._context.pool.threshold(number))
+        return self._control.may_generate and self._context.pool.accepted_count() < limit
+
+    def _goes_on(self, number: int) -> bool:
+        """Whether generation that is stopped begins again: here, or in a service that takes over when this one ends."""
+        return self._wants_rows(number) and self._context.pool.run(number) is None
 
     async def _wait_for_budget(self, outcome: Outcome | None) -> None:
         """Wait for a change of what is wanted where the budget is spent and somebody can raise it."""
@@ -228,7 +245,7 @@ class Rounds:
         await self._control.change()
         self._live.alarms.set("budget", "")
 
-    async def _generated_to(self, target: int, stop: Stop) -> Outcome | None:
+    async def _generated_to(self, target: int, stop: Stop, number: int) -> Outcome | None:
         """Generate; a server that answered before and does not now is waited for, since nobody watches.
 
         Raises:
@@ -236,7 +253,13 @@ class Rounds:
         """
         while True:
             try:
-                outcome = await generate(self._context, target=target, stop=stop, live=self._live)
+                outcome = await generate(
+                    self._context,
+                    target=target,
+                    stop=stop,
+                    live=self._live,
+                    goes_on=lambda: self._goes_on(number),
+                )
             except EndpointUnreachableError as error:
                 if not self._has_generated or stop.is_wanted:
                     raise

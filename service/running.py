@@ -16,6 +16,7 @@ from seedbed.service.api_changes import Desk
 from seedbed.service.console import Console
 from seedbed.service.context import Context, writing
 from seedbed.service.control import Control
+from seedbed.service.crew import told_of
 from seedbed.service.disk import DiskWatch
 from seedbed.service.diversity import report_diversity
 from seedbed.service.feed import Feed
@@ -74,6 +75,7 @@ async def _with_surroundings(context: Context, console: Console, job: Job[T], se
         if serve is not None:
             live.control = Control(context.pool, context.events, stop)
             await _serve(stack, context, console, live, live.control, serve)
+        await stack.enter_async_context(told_of(context, live))
         async with anyio.create_task_group() as group:
             group.start_soon(console.watch, live.figures)
             result = await job(context, stop, live)

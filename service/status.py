@@ -18,6 +18,7 @@ from seedbed.core.records import (
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import PoolCounts
 from seedbed.service.cost import cost_of, costs_by_category, costs_by_recipe
+from seedbed.service.crew import nodes_of
 from seedbed.service.disk import disk_use
 from seedbed.service.diversity import written_lately
 from seedbed.service.in_service import read_in_service, sentence_of
@@ -72,6 +73,7 @@ def read_status(
         diversity=diversity or written_lately(pool, workspace.config.diversity),
         reactions=tuple(reactions),
         endpoints={name: dict(state) for name, state in endpoints.items()},
+        nodes=nodes_of(pool),
     )
 
 

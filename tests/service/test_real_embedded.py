@@ -11,11 +11,11 @@ from seedbed.core.files import sha256_of, write_json
 from seedbed.core.load import parse_config
 from seedbed.core.records import Adapter, Serving, ServingState
 from seedbed.service.context import Context, writing
-from seedbed.service.generation import opened_teacher
 from seedbed.service.init import create_workspace
 from seedbed.service.live import Live
 from seedbed.service.promotion import promote
 from seedbed.service.serving import EMBEDDED_ASKS, bring_into_service, gguf_of
+from seedbed.service.teachers import opened_teacher
 from seedbed.service.workspace import open_workspace
 from seedbed.trainer.convert import trainable_folder
 from seedbed.trainer.gguf_adapter import write_gguf_adapter

@@ -21,12 +21,12 @@ from seedbed.service import serving as serving_module
 from seedbed.service.adapted import with_adapter
 from seedbed.service.by_hand import promote_by_hand, roll_back_by_hand
 from seedbed.service.context import Context, writing
-from seedbed.service.generation import teachers_of
 from seedbed.service.in_service import IN_SERVICE, read_in_service, write_in_service
 from seedbed.service.init import create_workspace
 from seedbed.service.promotion import promote, roll_back
 from seedbed.service.serving import bring_into_service
 from seedbed.service.tainting import mark_tainted
+from seedbed.service.teachers import teachers_of
 from seedbed.service.workspace import open_workspace
 from seedbed.weights.catalogue import packaged_catalogue
 from seedbed.weights.resolve import Weights

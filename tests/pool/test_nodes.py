@@ -21,7 +21,7 @@ def node(pool: Pool, name: str = "first", **more: int) -> Node:
         process=7,
         role=NodeRole.GENERATOR,
         phase=Phase.GENERATING,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 

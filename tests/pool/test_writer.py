@@ -12,7 +12,7 @@ from seedbed.core.config import PoolConfig
 from seedbed.core.errors import PoolError, PoolFullError
 from seedbed.core.records import Completion, Request
 from seedbed.pool.check import check
-from seedbed.pool.database import FILE_NAME, writing_engine
+from seedbed.pool.database import FILE_NAME, reading_engine, writing_engine
 from seedbed.pool.migrate import migrate
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Committed, Decided
@@ -45,7 +45,7 @@ def test_threads_that_write_at_once_all_get_what_they_stored(pool: Pool, decide:
 
 def test_rows_submitted_together_share_transactions(tmp_path: Path, decide: Decide) -> None:
     writer, commits = _writer(tmp_path)
-    with Pool(tmp_path / FILE_NAME, PoolConfig(), writer, lambda: 0.0) as pool:
+    with pool_of(tmp_path, writer) as pool:
         futures = [pool.submit_decided([decide(str(number))]) for number in range(1000)]
         totals = [future.result().accepted for future in futures]
     assert totals == list(range(1, 1001))
@@ -97,7 +97,7 @@ def test_closing_stores_what_was_submitted(tmp_path: Path, decide: Decide) -> No
 def test_a_full_disk_loses_nothing_and_writing_goes_on_after_it(tmp_path: Path, decide: Decide) -> None:
     limit = [0]
     writer, _ = _writer(tmp_path, limit)
-    with Pool(tmp_path / FILE_NAME, PoolConfig(), writer, lambda: 0.0) as pool:
+    with pool_of(tmp_path, writer) as pool:
         pool.commit([decide("before")])
         limit[0] = 60
         stored, failed = _fill(pool, decide)
@@ -112,7 +112,7 @@ def test_a_full_disk_loses_nothing_and_writing_goes_on_after_it(tmp_path: Path, 
 def test_every_write_of_a_group_learns_of_a_full_disk(tmp_path: Path, decide: Decide) -> None:
     limit = [60]
     writer, _ = _writer(tmp_path, limit)
-    with Pool(tmp_path / FILE_NAME, PoolConfig(), writer, lambda: 0.0) as pool:
+    with pool_of(tmp_path, writer) as pool:
         futures = [pool.submit_decided([decide(f"{number} " + "x" * 2000)]) for number in range(400)]
         ends = [future.exception() for future in futures]
         assert {type(end) for end in ends if end is not None} == {PoolFullError}
@@ -137,6 +137,11 @@ def _fill(pool: Pool, decide: Decide) -> tuple[list[str], str]:
             return stored, item.subject.id
         stored.append(item.subject.id)
     return stored, ""
+
+
+def pool_of(folder: Path, writer: Writer) -> Pool:
+    path = folder / FILE_NAME
+    return Pool(path, PoolConfig(), reading_engine(path), lambda: 0.0, writer)
 
 
 def _writer(folder: Path, limit_pages: list[int] | None = None) -> tuple[Writer, list[int]]:

@@ -1,7 +1,7 @@
 """What one service hands over another decides, with one cascade and in one order; nothing handed over is lost."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from seedbed.core.errors import PoolUnavailableError
 from seedbed.pool.check import check
 from seedbed.pool.pool import Pool
-from seedbed.pool.records import HandedOver, Kind
+from seedbed.pool.records import Answer, HandedOver, Kind
 from seedbed.pool.submissions import Submissions
 from seedbed.service.context import Context, writing
 from seedbed.service.decider import DecisionThread
@@ -37,7 +37,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Context:
+def context(tmp_path: Path) -> Iterator[Context]:
     create_workspace(tmp_path / "w", base_url="http://127.0.0.1:9/v1", model="m")
     with writing(open_workspace(tmp_path / "w")) as context:
         yield context
@@ -156,7 +156,7 @@ class Recorded(Submissions):
         self._batches.extend([len(items)] if items else [])
         return self._own.hand_over(items, fetched)
 
-    def answers(self) -> list:
+    def answers(self) -> list[Answer]:
         return self._own.answers()
 
 

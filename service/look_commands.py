@@ -11,7 +11,7 @@ from seedbed.service.cli import Here, Json, emit
 
 if TYPE_CHECKING:
     from seedbed.core.diversity import Diversity
-    from seedbed.core.records import Cost
+    from seedbed.core.records import Cost, Node
 
 
 def doctor(as_json: Json = False) -> None:
@@ -81,6 +81,8 @@ def status(as_json: Json = False) -> None:
     if used := {kind: size for kind, size in found.disk.items() if size}:
         each = ", ".join(f"{kind} {in_bytes(size)}" for kind, size in used.items())
         typer.echo(f"disk: {in_bytes(sum(used.values()))} ({each})")
+    for node in found.nodes:
+        typer.echo(_node_of(node))
     if found.diversity is not None:
         typer.echo(_diversity_of(found.diversity))
     for reaction in found.reactions:
@@ -95,6 +97,14 @@ def _diversity_of(found: Diversity) -> str:
         f"diversity of the latest {found.rows} rows: {found.distinct_2:.2f} of word pairs different, "
         f'{found.near_duplicates:.0%} like another row, {rows:.0%} begin with "{word}", '
         f"{found.category_entropy:.1f} bits of category, depth {found.mean_depth:.1f}"
+    )
+
+
+def _node_of(node: Node) -> str:
+    said = "is gone; lost with it:" if node.is_lost else f"is {node.phase.value.replace('_', ' ')}:"
+    return (
+        f"{node.role} {node.name} on {node.host} {said} {node.in_flight} requests in flight, {node.undecided} rows "
+        f"undecided, {node.accepted_per_min:.1f} accepted a minute; seen {node.last_seen_s:.0f} s ago"
     )
 
 

@@ -81,6 +81,13 @@ function endpoints(now) {
     isBusy ? "The endpoints are being opened." : `No endpoint is open while the service is ${PHASES[now.phase] ?? inWords(now.phase)}; they are opened to generate.`);
 }
 
+function nodes(now) {
+  if (!now.nodes.length) return [];
+  const rows = now.nodes.map((one) => [one.name, one.host, one.role, one.is_lost ? "gone" : inWords(one.phase), one.in_flight, one.undecided,
+    number(one.accepted_per_min, 1), number(one.tokens_per_s), `${number(one.last_seen_s)} s ago`]);
+  return [table("Services on this pool", ["service", "host", "role", "phase", "in flight", "undecided", "accepted a minute", "tokens a second", "seen"], rows, "")];
+}
+
 function alarms(now) {
   if (!now.alarms.length) return [make("p", { class: "calm" }, "No alarm.")];
   return [make("ul", { class: "alarms" }, now.alarms.map((alarm) => make("li", {}, make("strong", {}, "Alarm: "), alarm)))];
@@ -118,7 +125,7 @@ export async function overview() {
     const found = alarms(now);
     if (warn.textContent !== found.map((one) => one.textContent).join("")) refill(warn, found);
     refill(top, figures(now, samples));
-    refill(low, endpoints(now), happened());
+    refill(low, endpoints(now), ...nodes(now), happened());
   }
   await refresh(first);
   const controls = make("section", { class: "controls", "aria-label": "What is wanted" },

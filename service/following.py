@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.to_thread
 
-from seedbed.core.errors import PoolError, SeedbedError
+from seedbed.core.errors import PoolError, PoolUnavailableError, SeedbedError
 from seedbed.core.records import Phase
 from seedbed.endpoints.fleet import beside
 from seedbed.generator.counters import Ended, Outcome
+from seedbed.pool.records import HandedOver
 from seedbed.service.context import Context
 from seedbed.service.fan_out import Goal, plan_of, run_engine
 from seedbed.service.live import Live
@@ -51,6 +52,8 @@ class Follower:
         self._pool = context.pool
         self._take_back = stop.add(self._end.request)
         self._pause_s = FIRST_PAUSE_S
+        self._left: list[HandedOver] = []
+        """Rows that the pool was away for."""
         self.ended = anyio.Event()
 
     def end(self) -> None:
@@ -85,7 +88,7 @@ class Follower:
             try:
                 async with (
                     tracing(context.workspace.config.telemetry) as traces,
-                    submitting(self._pool.submissions) as submitter,
+                    submitting(self._pool.submissions, self._left) as submitter,
                     opened_teacher(context, live) as fleet,
                     opened_judge(context, fleet) as judge,
                     self._watched(work, submitter) as watch,
@@ -147,6 +150,9 @@ class Follower:
 
     async def _after_failure(self, error: SeedbedError) -> None:
         self._live.alarms.set(ALARM, f"this service generates nothing for the leader: {error}")
+        if isinstance(error, PoolUnavailableError):
+            await self._pause(LOOK_EVERY_S)  # the pool itself was waited for
+            return
         self._context.events.emit("following.failed", reason=str(error), again_in_s=self._pause_s)
         await self._pause(self._pause_s)
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

@@ -28,9 +28,19 @@ UNDECIDED = Answer(0, is_accepted=False, filter="hand_over", reason="undecided")
 
 
 @asynccontextmanager
-async def submitting(submissions: Submissions, new_id: Callable[[], str] = ordered_id) -> AsyncIterator["Submitter"]:
-    """Hand over what the block finds; all of it is in the pool when this returns."""
+async def submitting(
+    submissions: Submissions, left: list[HandedOver] | None = None, new_id: Callable[[], str] = ordered_id
+) -> AsyncIterator["Submitter"]:
+    """Hand over what the block finds; all of it is in the pool when this returns.
+
+    Args:
+        submissions: The table.
+        left: What a block before could not hand over, since the pool was away; holds what this one could not.
+        new_id: Makes the ids that answers are known by.
+    """
+    left = [] if left is None else left
     submitter = Submitter(submissions, new_id)
+    submitter.unwritten, left[:] = list(left), []
     try:
         async with beside() as tasks:
             tasks.start_soon(submitter.run)
@@ -38,6 +48,7 @@ async def submitting(submissions: Submissions, new_id: Callable[[], str] = order
     finally:
         with anyio.move_on_after(LAST_WRITE_S, shield=True), suppress(PoolError):
             await submitter.flush()
+        left[:] = [item for item in submitter.unwritten if item.kind is Kind.CANDIDATE]
 
 
 class Submitter:
@@ -45,7 +56,8 @@ class Submitter:
 
     def __init__(self, submissions: Submissions, new_id: Callable[[], str] = ordered_id) -> None:
         self._submissions, self._new_id = submissions, new_id
-        self._next: list[HandedOver] = []
+        self.unwritten: list[HandedOver] = []
+        """What is in no table yet."""
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
         self._fetched: list[int] = []
         self._wanted, self._full = anyio.Event(), anyio.Event()
@@ -97,11 +109,11 @@ class Submitter:
 
     async def flush(self) -> None:
         """Write what has gathered."""
-        batch, self._next = self._next, []
-        fetched, self._fetched = self._fetched, []
+        batch, fetched = tuple(self.unwritten), tuple(self._fetched)
         if batch or fetched:
             # anyio has no bridge from a thread's future; the transport ties us to asyncio anyway.
             await asyncio.wrap_future(self._submissions.hand_over(batch, fetched))
+            del self.unwritten[: len(batch)], self._fetched[: len(fetched)]
 
     async def _ask(self, kind: Kind, records: Sequence[str]) -> list[Answer]:
         futures = [self._put(kind, record) for record in records]
@@ -116,29 +128,29 @@ class Submitter:
         if self._failure is not None:
             raise self._failure
         identity, future = self._new_id(), asyncio.get_running_loop().create_future()
-        self._next.append(HandedOver(identity, kind, record))
+        self.unwritten.append(HandedOver(identity, kind, record))
         if self._has_given_up:
             future.set_result(UNDECIDED)
         elif kind is not Kind.RELEASE:
             self._waiting[identity] = future
         self._wanted.set()
-        if len(self._next) >= FULL_BATCH_ROWS:
+        if len(self.unwritten) >= FULL_BATCH_ROWS:
             self._full.set()
         return future
 
     async def _something(self) -> None:
         """Wait until there is something to hand over, or somebody waits for an answer."""
-        if not (self._next or self._waiting or self._fetched):
+        if not (self.unwritten or self._waiting or self._fetched):
             self._wanted = anyio.Event()
             await self._wanted.wait()
 
     async def _gathered(self) -> None:
         """Wait a moment for a full batch; longer, the longer no answer comes."""
-        if len(self._next) < FULL_BATCH_ROWS:
+        if len(self.unwritten) < FULL_BATCH_ROWS:
             self._full = anyio.Event()
             with anyio.move_on_after(self._pause_s):
                 await self._full.wait()
-        self._pause_s = SHORTEST_PAUSE_S if self._next else min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._pause_s = SHORTEST_PAUSE_S if self.unwritten else min(2 * self._pause_s, LONGEST_PAUSE_S)
 
     async def _fetch(self) -> None:
         if not self._waiting:

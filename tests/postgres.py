@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
@@ -17,9 +18,14 @@ NOBODY = "nobody"
 
 
 class PostgresServer:
-    """Runs until it is stopped; its files go with it."""
+    """Runs until it is stopped; its files go with it.
 
-    def __init__(self) -> None:
+    Args:
+        addresses: Where it listens beside its socket, without a password.
+    """
+
+    def __init__(self, addresses: Sequence[str] = ()) -> None:
+        self._addresses = ",".join(addresses)
         self.folder = Path(tempfile.mkdtemp(prefix="seedbed-pg-"))
         self._user = NOBODY if os.geteuid() == 0 else None
         if self._user:
@@ -28,10 +34,14 @@ class PostgresServer:
         self._data = self.folder / "data"
         self._numbers = count()
         self._run("initdb", "-D", str(self._data), "-U", "seedbed", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.writelines(f"host all all {address}/24 trust\n" for address in addresses)
         self.start()
 
     def start(self) -> None:
-        options = f"-k {self.folder} -c listen_addresses='' -c max_connections=200 -c shared_buffers=64MB"
+        options = (
+            f"-k {self.folder} -c listen_addresses='{self._addresses}' -c max_connections=200 -c shared_buffers=64MB"
+        )
         log = self.folder / "log"
         self._run("pg_ctl", "-D", str(self._data), "-l", str(log), "-o", options, "-w", "-t", "120", "start")
 

@@ -186,6 +186,20 @@ async def test_all_who_wait_are_told_that_the_pool_is_away(context: Context) -> 
                 await submitter.decide([OTHER])
 
 
+async def test_rows_that_the_pool_was_away_for_are_handed_over_when_it_is_back(context: Context) -> None:
+    left: list[HandedOver] = []
+    async with submitting(Recorded(context.pool, [], is_away=True), left) as submitter:
+        with pytest.raises(PoolUnavailableError):
+            await submitter.decide([OTHER])
+    assert len(left) == 1
+    async with submitting(context.pool.submissions, left):
+        await anyio.to_thread.run_sync(_wait_for_rows, context.pool.submissions)
+    assert left == []
+    async with taker_of(context) as taker:
+        await taker.take_all()
+    assert context.pool.knows(OTHER.id)
+
+
 async def test_a_failure_of_the_leader_ends_it_and_leaves_the_rows(tmp_path: Path, context: Context) -> None:
     class Failing:
         def known(self, ids: Sequence[str]) -> set[str]:

@@ -33,7 +33,7 @@ from seedbed.service.context import Context
 from seedbed.service.control import Control
 from seedbed.service.crew import watch_crew
 from seedbed.service.evaluating import evaluate, report_folder
-from seedbed.service.evaluations import evaluate_asked_for
+from seedbed.service.evaluations import asked_for, evaluate_asked_for
 from seedbed.service.following import following
 from seedbed.service.generation import generate
 from seedbed.service.keeper import Keeper
@@ -209,7 +209,8 @@ class Rounds:
         """
         pool, control = self._context.pool, self._control
         while True:
-            if control.may_train:
+            if control.may_train and asked_for(pool):
+                await close_work(pool)
                 await evaluate_asked_for(self._context, self._keeper, self._live, self._stop)
             target = control.limit(pool.threshold(number))
             if self._wants_rows(number):
@@ -234,7 +235,8 @@ class Rounds:
 
     def _goes_on(self, number: int) -> bool:
         """Whether generation that is stopped begins again: here, or in a service that takes over when this one ends."""
-        return self._wants_rows(number) and self._context.pool.run(number) is None
+        pool = self._context.pool
+        return self._wants_rows(number) and pool.run(number) is None and not asked_for(pool)
 
     async def _wait_for_budget(self, outcome: Outcome | None) -> None:
         """Wait for a change of what is wanted where the budget is spent and somebody can raise it."""

@@ -53,7 +53,8 @@ def environment_of(where: str) -> dict[str, str]:
         "CANARY_HOOK": f"{where}/{quote(HOOK)}",
         "SEEDBED__SERVICE__TOKEN_ENV": "CANARY_TOKEN",
         "SEEDBED__ALARMS__WEBHOOK_ENV": "CANARY_HOOK",
-        "SEEDBED__BUDGET__MAX_TOKENS": "60000",
+        "SEEDBED__BUDGET__MAX_TOKENS": "20000",
+        "SEEDBED__FILTERS__CONTAMINATION__DIGESTS": "false",
     }
 
 
@@ -120,11 +121,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             told["a wrong token"] = asked(f"{url}/v1/status", token=TOKEN[:-1])[1]
             told["a wrong method"] = asked(f"{url}/v1/status", "PUT")[1]
             told["a login link"] = asked(f"{url}/v1/login-links", "POST")[1]
+            told["a snapshot"] = asked(f"{url}/v1/snapshots", "POST")[1]
+            told["status"] = seedbed("-w", str(folder), "status", environment=environment)
             told.update(files_of(folder, "while it ran", but=TOLD_BY_ITS_FILE))
         finally:
             process.terminate()
             process.wait()
-        told["snapshot"] = seedbed("-w", str(folder), "snapshot", environment=environment)
         told.update(files_of(folder, "at the end"))
     assert server.failed > 3
     return told

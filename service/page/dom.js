@@ -38,7 +38,7 @@ export const facts = (...all) => make("dl", { class: "facts" }, all);
 export const hint = (text) => make("p", { class: "hint" }, text);
 
 const SHORT = 26;  // characters that stay on one line
-const FIGURE = /^[+−]?[\d.,]+(%| points| s| min| h| days| words| bits)?$/;
+const FIGURE = /^[+−]?[\d.,]+(%| points| s| min| h| days| words| bits| bytes| [kMGT]B)?$/;
 const isFigure = (value) => typeof value === "number" || (typeof value === "string" && FIGURE.test(value));
 
 // A part that is wider than its place can be scrolled by keyboard; one that fits is no stop on the way.

@@ -29,7 +29,9 @@ async function show({ isMove = false } = {}) {
   document.title = `${found.title} · Seedbed`;
   main.replaceChildren(make("h2", {}, found.title), ...found.parts.flat(Infinity).filter(Boolean));
   main.dataset.page = page;
-  if (isMove) main.focus();
+  if (!isMove) return;
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
 }
 
 async function renew(status) {

@@ -34,7 +34,7 @@ function shares(spread) {
 // Two steps, as for a quarantine: what is old, then the button that removes it.
 function disk(used) {
   const sum = Object.values(used).reduce((all, size) => all + size, 0), place = make("div");
-  const rows = Object.entries(used).map(([kind, size]) => [kind, bytes(size), sum ? [shareBar(size / sum)] : ""]);
+  const rows = Object.entries(used).map(([kind, size]) => [kind, bytes(size), size ? [shareBar(size / sum)] : ""]);
   const look = button("What is old?", () => post("/v1/pool/prune", { dry_run: true }), { then: (found) => {
     const kinds = Object.entries(found.kinds).filter(([, one]) => one.items);
     place.replaceChildren(kinds.length ? table("Would be removed", ["what", "items", "size"], kinds.map(([kind, one]) => [inWords(kind), one.items, bytes(one.bytes)])) : hint("Nothing is old enough to be removed."),

@@ -83,6 +83,14 @@ def test_each_reason_of_the_funnel_leads_to_its_rows(watched: Watched, service: 
         assert 0 < page.locator("main .card").count() <= pieces
 
 
+def test_a_row_far_down_the_list_is_shown_from_its_top(watched: Watched) -> None:
+    page = watched.open("rows")
+    page.locator("table a").last.scroll_into_view_if_needed()
+    assert page.evaluate("scrollY") > 0
+    page.locator("table a").last.click()
+    expect(page.get_by_role("heading", name=re.compile("^Row "))).to_be_in_viewport()
+
+
 def test_a_row_is_refused_by_hand_with_a_note(watched: Watched, service: Service) -> None:
     page = watched.open("rows?state=accepted")
     page.locator("table a").first.click()

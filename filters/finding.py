@@ -1,7 +1,8 @@
-"""What a rule of form found in a candidate."""
+"""What a rule of form found in a candidate, and what several rules look at."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from seedbed.core.filter_config import WellformedConfig
@@ -30,3 +31,15 @@ def excerpt(text: str) -> str:
     """Shorten text to what a ledger should carry; lone surrogates become U+FFFD."""
     text = canonical(text[: _EVIDENCE_CHARACTERS * 2])
     return text if len(text) <= _EVIDENCE_CHARACTERS else text[: _EVIDENCE_CHARACTERS - 1] + "…"
+
+
+@lru_cache(maxsize=8)  # several rules ask this of the same fields in turn
+def between_blanks(text: str) -> list[str]:
+    """Return what stands between blanks, as `str.split` does; not to be changed."""
+    return text.split()
+
+
+@lru_cache(maxsize=8)
+def longest_run(text: str) -> int:
+    """Return the length of the longest stretch without a blank."""
+    return max(map(len, between_blanks(text)), default=0)

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 
 from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate
-from seedbed.filters.finding import Finding
+from seedbed.filters.finding import Finding, longest_run
 
 _DETECTORS = (
     ("aws", "AWSKeyDetector"),
@@ -35,6 +35,9 @@ _KEY_SIGNS = (
     *("PRIVATE KEY", "pypi-AgE", "SG.", "xox", "hooks.slack.com", "sq0csp-", "k_live_", "sk-ant-", "AIza", "hf_"),
 )
 """One of these stands in every key that the detectors tell."""
+_LEAST_RUN = 16
+"""Characters without a blank that stand in every such key, save in Slack's."""
+_SHORT_SIGN = "xox"
 _MORE_KEYS = re.compile(
     r"\bsk-ant-(?:api|admin)\d{2}-[\w-]{80,}|\bAIza[\w-]{35}(?![\w-])|\bhf_[A-Za-z]{34}\b|\bnpm_[A-Za-z0-9]{36}\b|"
     r"\bsk-[\w-]{20,200}?T3BlbkFJ[\w-]{20,200}"
@@ -46,6 +49,7 @@ _EXAMPLE = re.compile(
 )
 _KEY_BODY = re.compile(r"PRIVATE KEY(?: BLOCK)?-----\s+(?:[A-Za-z0-9+/=]{48,}\s+){2}")
 
+_LEAST_DIGITS = 8
 _LONG_NUMBER = re.compile(r"[0-9]{4}[ -]?[0-9]{4}")
 _GROUPED_CARD = re.compile(r"(?<![\d.-])(?:\d{4}([ -])\d{4}\1\d{4}\1\d{4}|3[47]\d{2}([ -])\d{6}\2\d{5})(?![\d.-]*\d)")
 _PLAIN_CARD = re.compile(
@@ -78,7 +82,8 @@ def secret_or_personal(row: Candidate, config: WellformedConfig) -> Finding | No
     if not config.personal_data:
         return None
     text = f"{row.instruction}\n{row.input}\n{row.output}"
-    for reason, find in _FINDERS:
+    can_be_key = max(map(longest_run, (row.instruction, row.input, row.output))) >= _LEAST_RUN
+    for reason, find in _FINDERS if can_be_key or _SHORT_SIGN in text.lower() else _FINDERS[1:]:
         found = find(text)
         if found:
             return Finding(reason, f"{found[:6]}… ({len(found)} characters)")
@@ -151,7 +156,9 @@ def _is_iban(number: str) -> bool:
 @lru_cache(maxsize=1)
 def _has_long_number(text: str) -> bool:
     """Say whether eight digits follow one another; two finders ask this of the same text in turn."""
-    return _LONG_NUMBER.search(text) is not None
+    encoded = text.encode("utf-8", "replace")
+    digits = len(encoded) - len(encoded.translate(None, b"0123456789"))  # a tenth of the time of a search
+    return digits >= _LEAST_DIGITS and _LONG_NUMBER.search(text) is not None
 
 
 @cache
@@ -163,7 +170,7 @@ def _key_patterns() -> tuple[re.Pattern[str], ...]:
 
 
 _FINDERS: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("secret", find_secret),
+    ("secret", find_secret),  # first
     ("card_number", find_card),
     ("national_id", find_social_security),
     ("bank_account", find_iban),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from seedbed.core.filter_config import WellformedConfig
 from seedbed.core.records import Candidate
 from seedbed.core.text import words
-from seedbed.filters.finding import Finding, excerpt
+from seedbed.filters.finding import Finding, between_blanks, excerpt, longest_run
 
 MAX_LINE_SHARE = 0.5
 """Share of characters in lines that stand there already (Gopher: 0.2 for web pages)."""
@@ -33,15 +33,14 @@ def repetition(row: Candidate, _: WellformedConfig) -> Finding | None:
     for text in (row.output, row.instruction, row.input):
         if len(text) < _MIN_RUN:
             continue
-        tokens = text.split()
-        found = _character_run(text, tokens) or _repeated_lines(text) or _loop(text, tokens)
+        found = _character_run(text) or _repeated_lines(text) or _loop(text)
         if found and not _ASKED_FOR.search(row.instruction):
             return found
     return None
 
 
-def _character_run(text: str, tokens: list[str]) -> Finding | None:
-    if max(map(len, tokens), default=0) < _MIN_RUN:
+def _character_run(text: str) -> Finding | None:
+    if longest_run(text) < _MIN_RUN:
         return None
     found = _RUN.search(text)
     return Finding("repetition", excerpt(found.group()[:40])) if found else None
@@ -62,8 +61,8 @@ def _repeated_lines(text: str) -> Finding | None:
     return Finding("repetition", excerpt(counts.most_common(1)[0][0]), score=share, threshold=MAX_LINE_SHARE)
 
 
-def _loop(text: str, tokens: list[str]) -> Finding | None:
-    tokens = tokens if text.isascii() else words(text)
+def _loop(text: str) -> Finding | None:
+    tokens = between_blanks(text) if text.isascii() else words(text)
     most = len(tokens) * _MAX_DISTINCT
     if len(tokens) < _MIN_WORDS or len(set(tokens)) > most or len(set(_trigrams(tokens))) > most:
         return None

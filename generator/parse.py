@@ -165,7 +165,11 @@ def _parse(
 def _is_json(text: str, names: Mapping[str, tuple[str, ...]]) -> bool:
     """Tell JSON from labelled lines by what comes first: either may stand inside the other, as an output."""
     key = _key_pattern("|".join(word for words in names.values() for word in words)).search(text)
-    return key is not None and not labelled_blocks(text[: key.start()], names, "")
+    if key is None:
+        return False
+    before = text[: key.start()]
+    is_bare = before[:1] in ("", "{", "[") and "\n" not in before  # no line of it begins as a label
+    return is_bare or not labelled_blocks(before, names, "")
 
 
 @lru_cache(maxsize=16)

@@ -268,10 +268,12 @@ class Plan:
                 "recipe has a weight; add instructions, or give generation.recipes another recipe"
             )
         states = [state for state in served if not state.is_saturated] or served
-        rng.shuffle(states)
-        total = sum(state.accepted + state.in_flight for state in states) + 1
-        shares = sum(state.share for state in states)
-        return max(states, key=lambda state: state.share / shares * total - (state.accepted + state.in_flight))
+        there = [state.accepted + state.in_flight for state in states]
+        total, shares = sum(there) + 1, sum([state.share for state in states])
+        missing = [state.share / shares * total - count for state, count in zip(states, there, strict=True)]
+        most = max(missing)
+        neediest = [state for state, count in zip(states, missing, strict=True) if count == most]
+        return neediest[0] if len(neediest) == 1 else rng.choice(neediest)
 
     def _choose_label_examples(self) -> tuple[Demonstration, ...]:
         seeds = [seed for state in self._states.values() for seed in state.seeds]

@@ -1,10 +1,11 @@
 """The JSON Schemas that answers must follow, kept to keywords that all servers with guided decoding know.
 
 Property order matters: llama.cpp and vLLM write the properties in the order given here, so an output-first
-instance is one whose schema names the output first.
+instance is one whose schema names the output first. Nobody changes a schema: requests share their parts.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -18,14 +19,12 @@ def triples_schema(topics: Sequence[str]) -> dict[str, Any]:
     Having to write a topic down first is what makes a small model leave its demonstrations behind; with a list
     of tasks and a free choice of topic it takes the same one again and again.
     """
-    return _numbered(
-        "task", [_object(topic=_only(topic), instruction=_TEXT, input=_TEXT, output=_TEXT) for topic in topics]
-    )
+    return _numbered("task", [_triple_on(topic) for topic in topics])
 
 
 def instructions_schema(topics: Sequence[str]) -> dict[str, Any]:
     """An object with one instruction for each topic, `instruction_1` and on, each with its topic before it."""
-    return _numbered("instruction", [_object(topic=_only(topic), instruction=_TEXT) for topic in topics])
+    return _numbered("instruction", [_proposal_on(topic) for topic in topics])
 
 
 def task_schema() -> dict[str, Any]:
@@ -47,6 +46,16 @@ def numbered(name: str, values: Sequence[T]) -> dict[str, T]:
 
 def _numbered(name: str, schemas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return _object(**numbered(name, schemas))
+
+
+@lru_cache(maxsize=4096)  # a thousand requests in flight share what they say of their few hundred topics
+def _triple_on(topic: str) -> dict[str, Any]:
+    return _object(topic=_only(topic), instruction=_TEXT, input=_TEXT, output=_TEXT)
+
+
+@lru_cache(maxsize=4096)
+def _proposal_on(topic: str) -> dict[str, Any]:
+    return _object(topic=_only(topic), instruction=_TEXT)
 
 
 def _only(text: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from random import Random
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, desc, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, desc, exists, func, or_, select
 
 from seedbed.core.batches import batched
 from seedbed.core.records import (
@@ -50,6 +50,7 @@ from seedbed.pool.transaction import Standing
 PAGE_ROWS = 1000
 # Row numbers tried in one query of a sample: a category of 5% of the rows gives some 25 of them.
 _DRAWN_AT_ONCE = 500
+_KNOWN = select(schema.candidates.c.id).where(schema.candidates.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def tallies(connection: Connection) -> dict[str, dict[str, int]]:
@@ -169,8 +170,7 @@ def known(connection: Connection, ids: Collection[str]) -> set[str]:
     """Return which of these candidates the pool holds, accepted or refused."""
     found = set[str]()
     for part in batched(ids, schema.PARAMETERS):
-        query = select(schema.candidates.c.id).where(schema.candidates.c.id.in_(part))
-        found.update(connection.execute(query).scalars())
+        found.update(connection.execute(_KNOWN, {"ids": part}).scalars())
     return found
 
 

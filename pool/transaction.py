@@ -3,11 +3,14 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Table, bindparam, select, update
+from sqlalchemy import ClauseElement, Connection, CursorResult, Dialect, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import Executable
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from seedbed.core.batches import batched
 from seedbed.core.records import Subject
@@ -29,6 +32,7 @@ _INSERT_ORDER = (
     schema.occurrences,
     schema.decisions,
 )
+_INSERTS = {table: table.insert() for table in _INSERT_ORDER}
 _STANDING = ("id", "sequence", "is_accepted", "filter", "reason")
 _STANDINGS = {
     subject: select(*(table.c[name] for name in names)).where(table.c.id.in_(bindparam("ids", expanding=True)))
@@ -69,10 +73,26 @@ _TOTAL = select(_counters.value).where(_counters.kind == bindparam("kind"), _cou
 _INSERT: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def _adding_to_counter(insert: Callable[[Table], Any]) -> Executable:
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A statement in a driver's words."""
+
+    sql: str
+    places: Callable[[Values], tuple[Any, ...]] | None
+    """Puts a row's values in the driver's order; None where it takes them by name."""
+
+
+@lru_cache(maxsize=256)
+def _ready(statement: ClauseElement, dialect: Dialect, names: tuple[str, ...]) -> _Ready:
+    compiled = statement.compile(dialect=dialect, column_keys=list(names))
+    assert isinstance(compiled, SQLCompiler)
+    return _Ready(compiled.string, itemgetter(*compiled.positiontup) if compiled.positiontup else None)
+
+
+def _adding_to_counter(insert: Callable[[Table], Any]) -> ClauseElement:
     added = insert(schema.counters)
     value = schema.counters.c.value + added.excluded.value
-    statement: Executable = added.on_conflict_do_update(index_elements=["kind", "key"], set_={"value": value})
+    statement: ClauseElement = added.on_conflict_do_update(index_elements=["kind", "key"], set_={"value": value})
     return statement
 
 
@@ -221,25 +241,34 @@ class Transaction:
         """Send everything gathered, in the order that foreign keys ask for."""
         for table in _INSERT_ORDER:
             if rows := self._inserts.pop(table, None):
-                self._connection.execute(table.insert(), rows)
+                self._run_for_each(_INSERTS[table], rows)
         for subject, updates in self._standing_updates.items():
-            self._connection.execute(_UPDATE_STANDING[subject], updates)
+            self._run_for_each(_UPDATE_STANDING[subject], updates)
         if self._text_updates:
-            self._connection.execute(_UPDATE_TEXT, self._text_updates)
+            self._run_for_each(_UPDATE_TEXT, self._text_updates)
         if self._request_updates:
-            self._connection.execute(_UPDATE_REQUEST, self._request_updates)
+            self._run_for_each(_UPDATE_REQUEST, self._request_updates)
         if self._answers:
-            self._connection.execute(_UPDATE_SUBMISSION, self._answers)
+            self._run_for_each(_UPDATE_SUBMISSION, self._answers)
         if changes := [
             {"kind": kind, "key": key, "value": value} for (kind, key), value in self._changes.items() if value
         ]:
-            self._connection.execute(_ADD_TO_COUNTER[self.dialect], changes)
+            self._run_for_each(_ADD_TO_COUNTER[self.dialect], changes)
         self._standing_updates.clear()
         self._text_updates.clear()
         self._request_updates.clear()
         self._answers.clear()
         self._changes.clear()
         self._totals.clear()
+
+    def _run_for_each(self, statement: ClauseElement, rows: Sequence[Values]) -> None:
+        """Run a statement for rows of the same names, handed to the driver as it takes them.
+
+        What SQLAlchemy does with each row to make it so is most of a commit; here no value needs it.
+        """
+        ready = _ready(statement, self._connection.dialect, tuple(rows[0]))
+        given = rows if ready.places is None else list(map(ready.places, rows))
+        self._connection.exec_driver_sql(ready.sql, given)  # type: ignore[arg-type]
 
     def _fetch_standings(self, subject: Subject, ids: Sequence[str]) -> None:
         for part in batched(ids, schema.PARAMETERS):

@@ -25,7 +25,7 @@ T = TypeVar("T")
 LARGEST_GROUP = 512
 
 # Callers that wait for each other gain nothing by waiting longer; where several came at once, more are on their way.
-GATHER_S, BUSY_GROUP = 0.01, 4
+GATHER_S, BUSY_GROUP = 0.01, 2
 AGAIN_S = 0.2
 
 

@@ -12,13 +12,15 @@ from functools import lru_cache
 from itertools import pairwise
 
 _WORD = re.compile(r"\w+(?:'\w+)?|[^\w\s]")
-_MOST_WORDS, _MOST_CHARACTERS = 200, 1600
+MOST_WORDS, MOST_CHARACTERS = 200, 1600
 """Looked at in each field: a task says what it is at once."""
+ENGLISH_UNKNOWN = 0.3
+"""The share of the commonest English words where there is next to no text: about what it is in English prose."""
 _ENGLISH_WORDS = """
 the a an of to and in is it that for on with as was are be by at from this or his her its not they he she you we i have
 has had but which their were one all there when what who how if will would can do
 """
-_ENGLISH = frozenset(_ENGLISH_WORDS.split())
+ENGLISH = frozenset(_ENGLISH_WORDS.split())
 
 _ASKING = (
     "what|who|whom|whose|which|why|how|when|where|does|do|did|is|are|was|were|can|could|may|should|in which|to whom|"
@@ -45,6 +47,9 @@ _OFFERS = re.compile(
 )
 _TELLS = "describe|explain|list|write|create|define|compose|imagine|discuss|provide|outline|what are|how"
 _IS_TOLD = re.compile(rf"^\W*(?:please )?(?:{_TELLS})\b", re.IGNORECASE)
+
+MOST_CHOICE_WORDS = 4
+"""A longer answer is no choice."""
 
 # A word that ends in * stands for all that begin so (with five letters or more); two words are a phrase.
 _CUES = {
@@ -89,51 +94,68 @@ _ANSWERED = {
 }
 
 
-class _Cues:
+class Cues:
     """Words, stems and phrases, each with the places of the sorts that it belongs to."""
 
     def __init__(self, sorts: dict[str, str]) -> None:
-        self._count = len(sorts)
-        self._places: dict[str, tuple[int, ...]] = {}
+        self.count = len(sorts)
+        self.places: dict[str, tuple[int, ...]] = {}
+        """Of each word; a stem ends in `*`, and the two words of a phrase have a blank between them."""
         for place, words in enumerate(sorts.values()):
             for word in words.split():
                 key = word.replace("_", " ")
-                self._places[key] = (*self._places.get(key, ()), place)
-        self._words = frozenset(self._places)
-        self._openers = frozenset(key.partition(" ")[0] for key in self._places if " " in key)
-        self._stems = tuple(sorted({len(key) - 1 for key in self._places if key.endswith("*") and len(key) > 1}))
+                self.places[key] = (*self.places.get(key, ()), place)
+        self._words = frozenset(self.places)
+        self.openers = frozenset(key.partition(" ")[0] for key in self.places if " " in key)
+        """First words of phrases."""
+        self.stems = tuple(sorted({len(key) - 1 for key in self.places if key.endswith("*") and len(key) > 1}))
+        """Lengths of stems."""
 
     def marks(self, field: "_Field") -> list[float]:
         """Tell which sorts stand in a field, 1 or 0 each."""
-        marks = [0.0] * self._count
+        marks = [0.0] * self.count
         for key in self._found(field):
-            for place in self._places[key]:
+            for place in self.places[key]:
                 marks[place] = 1.0
         return marks
 
     def _found(self, field: "_Field") -> Iterator[str]:
         yield from self._words & field.different
-        for letters in self._stems:
+        for letters in self.stems:
             yield from self._words & {f"{word[:letters]}*" for word in field.different if len(word) >= letters}
-        if not self._openers.isdisjoint(field.different):
-            pairs = {f"{one} {other}" for one, other in pairwise(field.words) if one in self._openers}
+        if not self.openers.isdisjoint(field.different):
+            pairs = {f"{one} {other}" for one, other in pairwise(field.words) if one in self.openers}
             yield from self._words & pairs
 
 
-_ASKED_CUES, _ANSWER_CUES = _Cues(_CUES), _Cues(_ANSWERED)
+ASKED_CUES, ANSWER_CUES = Cues(_CUES), Cues(_ANSWERED)
 _STEP = re.compile(r"^\s*(?:step|day|week|\d+[.:)]|mon|tue|\d{1,2}:\d\d)", re.IGNORECASE)
 _ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)])")
-_SIGNS = "{}[]<>|;="
+SIGNS = "{}[]<>|;="
 
 
 def cues_of(instruction: str, output: str) -> list[float]:
     """Tell which sorts of words a row has, 1 or 0 each."""
     return [
-        *_ASKED_CUES.marks(_read(instruction)),
-        *_ANSWER_CUES.marks(_read(output)),
+        *ASKED_CUES.marks(_read(instruction)),
+        *ANSWER_CUES.marks(_read(output)),
         float(_STARTS_AS_QUESTION.match(instruction) is not None),
         float(_STEP.match(output) is not None),
     ]
+
+
+def patterns_in(instruction: str, output: str) -> tuple[bool, bool, bool, bool, bool]:
+    """Tell what only patterns find, for kernels: a question's start, a step's, a question, a source, a choice.
+
+    A question mark, or an answer of many words, spares the patterns that say nothing beside it.
+    """
+    return (
+        _STARTS_AS_QUESTION.match(instruction) is not None,
+        _STEP.match(output) is not None,
+        "?" not in instruction and _QUESTION.search(instruction) is not None,
+        _SOURCE.search(instruction) is not None,
+        len(output.split(None, MOST_CHOICE_WORDS)) <= MOST_CHOICE_WORDS and _CHOICE.search(instruction) is not None,
+    )
 
 
 def shape_of(instruction: str, input: str, output: str) -> list[float]:
@@ -150,11 +172,11 @@ def shape_of(instruction: str, input: str, output: str) -> list[float]:
         answer.english,
         _share(answer.words, given.different),
         _share(answer.letters, asked.different),
-        _longest_run(answer.words[:60], (given.words + asked.words)[:_MOST_WORDS]) / max(1, min(len(answer.words), 60)),
+        _longest_run(answer.words[:60], (given.words + asked.words)[:MOST_WORDS]) / max(1, min(len(answer.words), 60)),
         _log(_digits(output)) / 3,
         _log(_digits(instruction) + _digits(input)) / 3,
-        _log(sum(map(output.count, _SIGNS))),
-        _log(sum(map(input.count, _SIGNS))),
+        _log(sum(map(output.count, SIGNS))),
+        _log(sum(map(input.count, SIGNS))),
         sum(_ITEM.match(line) is not None for line in lines) / max(1, len(lines)),
         min(4.0, len(output) / max(1, len(lines)) / 60),
         _log(_beyond_ascii(output)),
@@ -183,7 +205,7 @@ def request_of(instruction: str, input: str, output: str) -> list[float]:
         float(is_question and has_text and is_short and is_copied),
         float(names_source),
         float(names_source and is_question),
-        float(answer_words <= 4 and _CHOICE.search(instruction) is not None),
+        float(answer_words <= MOST_CHOICE_WORDS and _CHOICE.search(instruction) is not None),
         float(not is_question and len(given.words) >= 8 and is_copied),
         abs((given if given.words else asked).english - answer.english),
         float(answer_words <= 3),
@@ -214,14 +236,14 @@ class _Field:
     letters: tuple[str, ...]
     """The words that begin with a letter."""
     english: float
-    """The share of the commonest English words, as in English prose where there is next to no text."""
+    """The share of the commonest English words among those."""
 
 
 @lru_cache(maxsize=16)  # the fields of one row are asked for several times
 def _read(text: str) -> _Field:
-    words = tuple(_WORD.findall(text[:_MOST_CHARACTERS].lower().replace("’", "'"))[:_MOST_WORDS])
+    words = tuple(_WORD.findall(text[:MOST_CHARACTERS].lower().replace("’", "'"))[:MOST_WORDS])
     letters = tuple([word for word in words if word[0].isalpha()])
-    return _Field(words, frozenset(words), letters, _share(letters, _ENGLISH) if len(letters) > 2 else 0.3)
+    return _Field(words, frozenset(words), letters, _share(letters, ENGLISH) if len(letters) > 2 else ENGLISH_UNKNOWN)
 
 
 def _share(words: Sequence[str], of: Collection[str]) -> float:

@@ -70,7 +70,9 @@ class Workspace:
     @cached_property
     def classifier(self) -> CategoryClassifier:
         """What tells the category of a row, learned from the seed tasks."""
-        return CategoryClassifier(self.seeds, self.held_out)
+        from seedbed.filters.category import compiled_scores  # here, so that others do not wait for numba
+
+        return CategoryClassifier(self.seeds, self.held_out, compiled_scores)
 
     def references(self) -> tuple[Path, ...]:
         """Return the reference files and folders that are there.

@@ -215,7 +215,7 @@ def _look_over(buffer: Bytes, begin: int, end: int) -> _Lines:
         quotes += byte == 34
         ticks = ticks + 1 if byte == 96 else 0
         has_fence |= ticks == 3
-    ends_as_sentence = last == 46 or last == 33
+    ends_as_sentence = last in (46, 33)
     return _Lines(breaks, filled, items, words, digits, signs, questions, quotes, ends_as_sentence, has_fence)
 
 
@@ -317,9 +317,8 @@ def write_traits(buffer: Bytes, bounds: Int64s, patterns: Floats, words: Words, 
     in_given, in_either, letters_in_asked = _shared_words(buffer, read)
     counts = read.counts
     filled = max(1, answer.filled)
-    traits[0] = _log2(log2, read.letters[ASKED])
-    traits[1] = _log2(log2, read.letters[GIVEN])
-    traits[2] = _log2(log2, read.letters[ANSWER])
+    for field in range(3):
+        traits[field] = _log2(log2, read.letters[field])
     traits[3] = np.float64(given.words == 0)
     traits[4] = _log2(log2, given.breaks)
     traits[5] = _log2(log2, answer.filled)
@@ -487,15 +486,11 @@ def _add_traits(traits: Floats, learned: Learned, scores: Floats) -> None:
 
 
 @kernel
-def score_row(
-    buffer: Bytes, bounds: Int64s, patterns: Floats, words: Words, learned: Learned, scores: Floats
-) -> None:
+def score_row(buffer: Bytes, bounds: Int64s, patterns: Floats, words: Words, learned: Learned, scores: Floats) -> None:
     """Write the score of a row for each category; `buffer` is in lower case."""
     traits = np.empty(len(learned.middle), np.float64)
     read = write_traits(buffer, bounds, patterns, words, learned.log2, traits)
-    marked = _Marked(
-        np.zeros(ROW_CELLS, np.uint64), np.zeros(ROW_CELLS, np.int32), np.empty(ROW_CELLS, np.int32)
-    )
+    marked = _Marked(np.zeros(ROW_CELLS, np.uint64), np.zeros(ROW_CELLS, np.int32), np.empty(ROW_CELLS, np.int32))
     _mark_words(buffer, read, marked)
     scores[:] = 0.0
     _add_traits(traits, learned, scores)

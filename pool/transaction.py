@@ -268,7 +268,7 @@ class Transaction:
         """
         ready = _ready(statement, self._connection.dialect, tuple(rows[0]))
         given = rows if ready.places is None else list(map(ready.places, rows))
-        self._connection.exec_driver_sql(ready.sql, given)  # type: ignore[arg-type]
+        self._connection.exec_driver_sql(ready.sql, given)
 
     def _fetch_standings(self, subject: Subject, ids: Sequence[str]) -> None:
         for part in batched(ids, schema.PARAMETERS):

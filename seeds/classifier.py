@@ -122,7 +122,7 @@ class CategoryClassifier:
         kernel = self._compared(self._traits) + WORDS * words @ words.T
         self._inverse = np.linalg.inv(kernel + RIDGE * np.eye(len(rows)))
         targets = np.where(np.arange(len(self.categories)) == self._truth[:, None], 1.0, -1.0)
-        self._weights: Matrix = self._inverse @ targets
+        self._weights = (self._inverse @ targets).astype(np.float64)
         self._word_weights = WORDS * words.T @ self._weights
         self._left_out = targets - self._weights / np.diag(self._inverse)[:, None]
         score = scorer(self._learned(), self.scores) if scorer else self.scores

@@ -8,7 +8,7 @@ TORCH_INDEX ?=
 WORKSPACE ?= first-run
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help run test test-all browser postgres check format setup bench clean
+.PHONY: help run test test-all browser postgres faults check format setup bench clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,7 @@ format: $(VENV)/.dev  ## Format the code
 test: $(VENV)/.dev  ## The suite that needs no weights, browser or database server (minutes)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not real and not manual"
 
-test-all: $(VENV)/.dev browser postgres  ## The suite with real weights and the embedded server (at most half an hour)
+test-all: $(VENV)/.dev browser postgres faults  ## The suite with real weights and the embedded server (at most half an hour)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not real and not manual"
 	$(BIN)/pytest -m "real and not manual" --ignore tests/browser
 	$(BIN)/pytest -m "real and not manual" tests/browser
@@ -48,6 +48,11 @@ postgres:  ## Debian's PostgreSQL server, for the tests of a shared pool, where 
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || { \
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null 2>&1; } || { echo "no PostgreSQL: apt-get install postgresql" >&2; exit 1; }; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+
+faults:  ## Debian's libfiu, for the tests of I/O errors, where it is missing and may be installed
+	@command -v fiu-run >/dev/null 2>&1 || { \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null 2>&1; } || { echo "no libfiu: apt-get install fiu-utils" >&2; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends fiu-utils >/dev/null; }
 
 bench: $(VENV)/.dev  ## Every side-by-side measurement at its small sizes
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script --quick || exit 1; done

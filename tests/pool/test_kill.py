@@ -15,9 +15,10 @@ from seedbed.pool.check import check
 from seedbed.pool.pool import Pool
 
 PROGRAM = """
-import sys, threading
+import sys, threading, time
 from pathlib import Path
 from seedbed.core.config import PoolConfig
+from seedbed.core.errors import PoolUnavailableError
 from seedbed.core.records import Candidate, Decision, Lineage, Subject
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided
@@ -25,14 +26,25 @@ from seedbed.pool.records import Decided
 pool = Pool.open(Path(sys.argv[1]), PoolConfig(first_target=10, step=10))
 told = threading.Lock()
 
+def say(text):
+    with told:
+        print(text, flush=True)
+
+def stored(decided):
+    while True:
+        try:
+            return pool.commit(decided)
+        except PoolUnavailableError as error:  # the disk fails for a while
+            say(f"failed {error}")
+            time.sleep(0.01)
+
 def write(thread):
     for number in range(1_000_000):
         candidate = Candidate.of(f"{sys.argv[2]} {thread} {number}", "", "x", lineage=Lineage(recipe="alpaca"))
         decision = Decision(subject=Subject.CANDIDATE, subject_id=candidate.id, sequence=0, accepted=True,
                             verdicts=(), decided_at=0.0)
-        pool.commit([Decided(candidate, decision)])
-        with told:
-            print(candidate.id, flush=True)
+        stored([Decided(candidate, decision)])
+        say(candidate.id)
 
 threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(8)]
 for thread in threads: thread.start()

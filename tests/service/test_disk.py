@@ -24,8 +24,10 @@ MEGABYTE = 1_000_000
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "seedbed", "-w", str(folder), "serve", "--port", "0"]
+def serving(
+    folder: Path, wrapped: Callable[[list[str]], list[str]] = lambda command: command
+) -> Iterator[subprocess.Popen[str]]:
+    command = wrapped([sys.executable, "-m", "seedbed", "-w", str(folder), "serve", "--port", "0"])
     with (folder / "output").open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, text=True)
         try:

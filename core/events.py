@@ -92,13 +92,22 @@ class EventFile:
         return not self._is_cut
 
     def _rotate(self) -> None:
+        """Start a new file; where the disk refuses, the old one goes on and the next event tries again."""
+        try:
+            if self._path.exists():  # else it was moved, and then the disk had no place for a new one
+                self._move()
+            fresh = self._path.open("ab", buffering=0)
+        except OSError:
+            return
         self._stream.close()
+        self._stream = fresh
+
+    def _move(self) -> None:
         for number in range(self._keep - 1, 0, -1):
             older = self._path.with_name(f"{self._path.name}.{number}")
             if older.exists():
                 older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-        self._stream = self._path.open("ab", buffering=0)
 
 
 def _line(kind: str, at: float, fields: Mapping[str, Value]) -> bytes:

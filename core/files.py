@@ -1,5 +1,6 @@
 """Files that are either whole or not there: atomic writes, locks, hashes, JSON lines."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,6 +17,12 @@ from typing import IO, Any
 from seedbed.core.errors import InputError, MissingFileError
 
 LOOK_AGAIN_S = 0.2
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Tell an error that a person's look after the disk mends: it is full, broken or read-only."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
 def write_atomic(path: Path, content: str | bytes, mode: int = 0o644) -> None:

@@ -48,16 +48,24 @@ def copy_database(source: Path, destination: Path) -> None:
     part = destination.with_name(destination.name + ".part")
     with translated(destination):
         part.unlink(missing_ok=True)
-        with (
-            closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as reader,
-            closing(sqlite3.connect(part)) as writer,
-        ):
-            reader.backup(writer)
-            # A copy is one file: WAL mode would leave two more beside it.
-            writer.execute("PRAGMA journal_mode = DELETE").close()
-        synced(part)
+        try:
+            _copy(source, part)
+            synced(part)
+        except BaseException:
+            part.unlink(missing_ok=True)  # a disk that it filled is not left full
+            raise
         part.replace(destination)
         sync_folder(destination.parent)
+
+
+def _copy(source: Path, part: Path) -> None:
+    with (
+        closing(sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)) as reader,
+        closing(sqlite3.connect(part)) as writer,
+    ):
+        reader.backup(writer)
+        # A copy is one file: WAL mode would leave two more beside it.
+        writer.execute("PRAGMA journal_mode = DELETE").close()
 
 
 def synced(path: Path) -> None:

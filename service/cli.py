@@ -103,6 +103,7 @@ def report(error: BaseException) -> int:
     import traceback
 
     from seedbed.core.errors import SeedbedError
+    from seedbed.core.files import is_of_the_disk
 
     if isinstance(error, BaseExceptionGroup):
         inner = first_of(error)
@@ -118,6 +119,9 @@ def report(error: BaseException) -> int:
     if isinstance(error, SeedbedError):
         typer.echo(f"seedbed: {' '.join(str(error).split()) if error.exit_code == 2 else error}", err=True)
         return error.exit_code
+    if is_of_the_disk(error):
+        typer.echo(f"seedbed: {error}; see to the disk, and run the command again", err=True)
+        return 1
     traceback.print_exception(error)
     typer.echo("seedbed: this is a defect of Seedbed's; please report it with the lines above", err=True)
     return 1

@@ -22,6 +22,7 @@ from seedbed.core.errors import (
     SeedbedError,
     TrainingError,
 )
+from seedbed.core.files import is_of_the_disk
 from seedbed.core.load import fingerprint
 from seedbed.core.records import Adapter, Phase, RunState, Snapshot, TrainingRun
 from seedbed.core.reports import EvalReport
@@ -105,6 +106,11 @@ class Rounds:
                     raise
                 await self._until_writable(error)
                 continue
+            except OSError as error:
+                if self._stop.is_wanted or not is_of_the_disk(error):
+                    raise
+                await self._until_writable(error)
+                continue
             except (TrainingError, EvaluationError, LeakError) as error:
                 if rounds is not None or self._stop.is_wanted:
                     raise
@@ -116,8 +122,11 @@ class Rounds:
         self._live.phase, self._live.gauge = Phase.STOPPED, lambda: None
         return number
 
-    async def _until_writable(self, error: PoolUnavailableError) -> None:
-        """Wait until the pool takes a write again, or a stop comes; what it holds can be read meanwhile."""
+    async def _until_writable(self, error: OSError) -> None:
+        """Wait until the pool takes a write again, or a stop comes; what it holds can be read meanwhile.
+
+        A file beside it that could not be written for the disk's sake is waited for as the pool is.
+        """
         self._live.phase, self._live.gauge, pause_s = Phase.PAUSED, lambda: None, POOL_PAUSE_S
         while not self._stop.is_wanted:
             self._live.alarms.set("pool", f"work waits until the pool can be written: {error}")

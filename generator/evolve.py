@@ -31,7 +31,7 @@ _TEMPLATE_MARKS = re.compile(r"\{[{%].*?[}%]\}", re.DOTALL)
 
 async def evolve(ask: Ask, screen: Screen, assignment: Assignment, emit: Emit, note: NoteUnreadable) -> None:
     """Ask for a new instruction made from one row, drop what gained nothing, and ask for its answer."""
-    parent, way = assignment.demonstrations[0], assignment.rng.choice(WAYS)
+    parent, way = assignment.demonstrations[0], assignment.rng("way").choice(WAYS)
     settings = assignment.settings.evolve
     request = assignment.request(
         "evolve",

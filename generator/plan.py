@@ -122,7 +122,7 @@ class Plan:
         """
         self._settings, self._prompts, self._use_json_schema = settings, prompts, use_json_schema
         self._new_id, self._number, self._events = new_id, first_number, events or Events()
-        self._rng = Random(f"{settings.seed}/plan/{first_number}")
+        self._rng, self._drawing = Random(f"{settings.seed}/plan/{first_number}"), Random()
         self._choice = RecipeChoice(settings, accepted_by_recipe or {}, brought)
         self._states = self._open_states(categories, seeds, accepted or {}, shares, sample_accepted)
         self._decks = Decks(prompts, self._rng)
@@ -158,7 +158,8 @@ class Plan:
         """
         number, self._number = self._number, self._number + 1
         settings, max_depth = self._steering.settings, self._steering.max_depth
-        rng = Random(f"{self._settings.seed}/{number}")
+        seed, rng = f"{self._settings.seed}/{number}", self._drawing
+        rng.seed(seed)
         state = self._neediest(rng)
         recipe = self._choice.pick(state.category.name, rng)
         self._choice.started(recipe)
@@ -176,7 +177,7 @@ class Plan:
             topics=self._decks.deal(recipe, self._rows_asked.get(recipe, 1)),
             is_classification=state.is_classification,
             label_examples=self._label_examples,
-            rng=rng,
+            seed=seed,
             settings=settings,
             use_json_schema=self._use_json_schema,
             prompts=self._prompts,

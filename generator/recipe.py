@@ -39,8 +39,15 @@ def _topic_of(instruction: str, input: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _sampling_of(temperature: float, top_p: float, presence_penalty: float | None, max_tokens: int) -> Sampling:
+def _sampling_of(temperature: float, top_p: float | None, presence_penalty: float | None, max_tokens: int) -> Sampling:
     return Sampling(temperature=temperature, top_p=top_p, presence_penalty=presence_penalty, max_tokens=max_tokens)
+
+
+def _without_schema(sampling: Sampling) -> Sampling:
+    """Return how an answer was written; rows share it, as nearly all are written alike."""
+    if sampling.stop or sampling.frequency_penalty is not None:
+        return sampling.model_copy(update={"json_schema": None})
+    return _sampling_of(sampling.temperature, sampling.top_p, sampling.presence_penalty, sampling.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,7 @@ class Assignment:
     """One piece of work for one recipe, complete in itself: what is asked, with what, and how."""
 
     number: int
-    """Counts the assignments of a plan; its randomness derives from it."""
+    """Counts the assignments of a plan."""
     recipe: str
     requested_category: str
     category_description: str
@@ -113,7 +120,8 @@ class Assignment:
     """What the seed tasks of the category say in unison; None where they differ, so that the model is asked."""
     label_examples: tuple[Demonstration, ...]
     """Seed tasks of both kinds, shown when the model is asked whether an instruction is classification."""
-    rng: Random
+    seed: str
+    """What its randomness derives from; a generator for each of thousands in flight would take 2.5 KB."""
     settings: GenerationConfig
     use_json_schema: bool
     prompts: PromptLibrary
@@ -150,6 +158,10 @@ class Assignment:
             requested_category=self.requested_category,
         )
 
+    def rng(self, purpose: str) -> Random:
+        """Make the source of randomness for one purpose; the same each time."""
+        return Random(f"{self.seed}/{purpose}")
+
     def sampling(self) -> Sampling:
         """The configured way of writing; a presence penalty of 0 is left out, since some servers know none."""
         how = self.settings
@@ -163,7 +175,7 @@ class Assignment:
             demonstration_ids=tuple(shown.id for shown in self.demonstrations),
             prompt_sha256=request.prompt_sha256,
             model=completion.model,
-            sampling=request.sampling.model_copy(update={"json_schema": None}),
+            sampling=_without_schema(request.sampling),
             depth=1 + max((shown.depth for shown in self.demonstrations), default=0),
         )
 

@@ -91,7 +91,8 @@ async def _write(
 def _labels(assignment: Assignment, instruction: str) -> tuple[str, ...]:
     """Draw as many of an instruction's labels as instances are asked for, so that none is preferred."""
     labels = labels_in(instruction)
-    return tuple(assignment.rng.sample(labels, min(assignment.settings.instances_per_task, len(labels))))
+    count = min(assignment.settings.instances_per_task, len(labels))
+    return tuple(assignment.rng(instruction).sample(labels, count))
 
 
 def has_conflict(rows: Sequence[Instance]) -> bool:

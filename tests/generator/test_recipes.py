@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -131,8 +132,7 @@ async def test_a_label_is_drawn_from_those_that_the_instruction_lists() -> None:
     drawn = set()
     for number in range(20):
         bench = answers(propose='["Label it as \\"ripe\\" or \\"raw\\"."]', instances="")
-        work = assignment("self_instruct", "sorting")
-        work.rng.seed(number)
+        work = replace(assignment("self_instruct", "sorting"), seed=str(number))
         await carry_out(self_instruct, work, bench)
         request = [*bench.requests.values()][-1]
         assert request.sampling.json_schema

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
+from seedbed.core.errors import NotLeadingError, PoolUnavailableError
 from seedbed.service.exchanged import Problem
 
 PROBLEM_JSON = "application/problem+json"
@@ -91,6 +92,16 @@ def answer_problems(app: FastAPI) -> None:
         # Where and why only: the value itself may be anything, a secret too.
         reasons = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
         return problem(422, "the request is not valid", "; ".join(reasons))
+
+    @app.exception_handler(NotLeadingError)
+    async def not_leading(_: Request, __: NotLeadingError) -> Response:
+        return problem(409, "conflict", "another service leads this pool and makes its changes; ask that one")
+
+    @app.exception_handler(PoolUnavailableError)
+    async def unavailable(_: Request, __: PoolUnavailableError) -> Response:
+        answer = problem(503, "service unavailable", "the pool cannot be read or written now; ask again in a while")
+        answer.headers["retry-after"] = "5"
+        return answer
 
     @app.exception_handler(Exception)
     async def unforeseen(_: Request, __: Exception) -> Response:

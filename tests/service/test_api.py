@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from starlette.responses import Response
 
 from seedbed.core.config import PoolConfig
-from seedbed.core.errors import ConfigError
+from seedbed.core.errors import ConfigError, NotLeadingError, PoolFullError, PoolUnavailableError
 from seedbed.core.files import read_json
 from seedbed.core.records import Phase, Status
 from seedbed.pool.pool import Pool
@@ -178,18 +178,30 @@ def test_on_all_addresses_it_leaves_one_by_which_this_machine_reaches_it(pool: P
     anyio.run(run)
 
 
-def test_an_unforeseen_error_is_a_problem_without_details(pool: Pool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [
+        (RuntimeError, 500, "the service failed at this request; its log tells why"),
+        (NotLeadingError, 409, "another service leads this pool and makes its changes; ask that one"),
+        (PoolUnavailableError, 503, "the pool cannot be read or written now; ask again in a while"),
+        (PoolFullError, 503, "the pool cannot be read or written now; ask again in a while"),
+    ],
+)
+def test_an_error_of_the_service_is_a_problem_without_details(
+    pool: Pool, kind: type[Exception], status: int, said: str
+) -> None:
     def fail() -> Status:
-        raise RuntimeError("a secret in /a/path")
+        raise kind("a secret in /a/path")
 
     app = build_app(fail, lambda: "", TOKEN, pool)
     with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         answer = client.get("/v1/status", headers={"Authorization": f"Bearer {TOKEN}"})
-    assert answer.status_code == 500
+    assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["status"] == 500
+    assert (answer.json()["status"], answer.json()["detail"]) == (status, said)
+    assert (answer.headers.get("retry-after") is not None) is (status == 503)
     assert "secret" not in answer.text
-    assert "path" not in answer.text
+    assert "/a/path" not in answer.text
 
 
 def test_who_tries_tokens_is_slowed_down_and_who_has_it_is_not() -> None:

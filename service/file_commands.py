@@ -193,14 +193,18 @@ def pool_restore(
 
 
 def warm() -> None:
-    """Compile the filters' kernels.
+    """Compile the filters' and the classifier's kernels.
 
     Into the cache, so that the first run does not wait; for images.
     """
     from seedbed.core.filter_config import FiltersConfig
     from seedbed.filters.cascade import build_cascade
+    from seedbed.filters.category import compiled_scores
+    from seedbed.seeds.classifier import CategoryClassifier
+    from seedbed.seeds.load import PACKAGED_CATEGORIES, PACKAGED_TASKS, load_categories, load_seed_tasks
 
     build_cascade(FiltersConfig()).warm()
+    CategoryClassifier(load_seed_tasks(PACKAGED_TASKS, load_categories(PACKAGED_CATEGORIES)), (), compiled_scores)
     typer.echo("kernels are compiled")
 
 

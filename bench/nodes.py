@@ -46,7 +46,7 @@ class Size:
 
 
 QUICK = Size(services=(1, 2), turn_s=5.0, settle_s=3.0)
-FULL = Size(services=(1, 2, 4), turn_s=20.0, settle_s=5.0)
+FULL = Size(services=(1, 2, 4), turn_s=15.0, settle_s=4.0)
 
 
 def main() -> None:

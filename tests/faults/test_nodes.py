@@ -24,6 +24,7 @@ from seedbed.core.config import PoolConfig
 from seedbed.core.records import NodeRole
 from seedbed.pool.check import check
 from seedbed.pool.pool import Pool
+from seedbed.seeds.load import PACKAGED_CATEGORIES, load_categories
 from tests.faults.crew import Service, wait_until
 from tests.postgres import PostgresServer, database_of
 
@@ -179,13 +180,14 @@ def test_others_follow_what_the_leader_wants(tmp_path: Path, endpoint: str, post
     watch, environment = Watch(postgres_server, url), settings(url, step=100_000)
     services = [Service(tmp_path / "leader", endpoint, environment)]
 
-    def ask(method: str, path: str, **body: object) -> httpx.Response:
-        wait_until((tmp_path / "leader" / "service.json").exists, services)
-        service = json.loads((tmp_path / "leader" / "service.json").read_text())
+    def answer(name: str, method: str, path: str, **body: object) -> httpx.Response:
+        wait_until((tmp_path / name / "service.json").exists, services)
+        service = json.loads((tmp_path / name / "service.json").read_text())
         headers = {"Authorization": f"Bearer {service['token']}"}
-        answer = httpx.request(method, f"{service['url']}{path}", headers=headers, json=body or None, timeout=60)
-        answer.raise_for_status()
-        return answer
+        return httpx.request(method, f"{service['url']}{path}", headers=headers, json=body or None, timeout=60)
+
+    def ask(method: str, path: str, **body: object) -> httpx.Response:
+        return answer("leader", method, path, **body).raise_for_status()
 
     def other() -> dict[str, object]:
         (found,) = [node for node in ask("GET", "/v1/status").json()["nodes"] if node["name"] == "other"]
@@ -198,19 +200,24 @@ def test_others_follow_what_the_leader_wants(tmp_path: Path, endpoint: str, post
         wait_until(lambda: bool(services[1].told), services)
         assert (other()["role"], other()["phase"]) == ("generator", "generating")
         assert 'role="generator"' in ask("GET", "/metrics").text
+        refused = answer("other", "POST", "/v1/control/pause")
+        assert (refused.status_code, "another service leads" in refused.json()["detail"]) == (409, True)
         ask("POST", "/v1/control/pause")
         wait_until(lambda: other()["phase"] == "waiting_for_leadership", services)
-        paused_at = watch.number("SELECT count(*)::int FROM requests")
+        paused_at = watch.number("SELECT max(number)::int FROM requests")
         time.sleep(3)
-        assert watch.number("SELECT count(*)::int FROM requests") == paused_at
+        assert watch.number("SELECT max(number)::int FROM requests") == paused_at
         assert watch.undecided() == 0
         # Only what the leader trains is asked for: here it gives all to one category.
-        names = list(ask("GET", "/v1/status").json()["categories"])
-        only = names[0]
+        names = [category.name for category in load_categories(PACKAGED_CATEGORIES).trained]
+        only = "creative_writing"
         ask("PUT", "/v1/control/shares", shares={name: float(name == only) for name in names}, note="one alone")
         ask("POST", "/v1/control/start")
         seen = len(services[1].told)
         wait_until(lambda: len(services[1].told) > seen + 10, services)
+        asked = "SELECT count(*)::int FROM requests WHERE requested_category != '{0}' AND number > {1}"
+        assert watch.number(asked.format(only, paused_at)) == 0
+        assert watch.number(f"SELECT count(DISTINCT node)::int FROM requests WHERE number > {paused_at}") == 2
     finally:
         for service in services:
             service.kill()

@@ -125,9 +125,9 @@ async def _watch_diversity(plan: Plan, counters: Counters, context: Context, liv
     while True:
         decided = counters.candidates + counters.proposals
         if decided != seen:
-            seen = decided
-            live.diversity = await anyio.to_thread.run_sync(written_lately, context.pool, bounds)
-            live.reactions = watch.look(live.diversity)
+            with suppress(PoolError):  # who writes tells of it; an error here would end the process
+                live.diversity = await anyio.to_thread.run_sync(written_lately, context.pool, bounds)
+                live.reactions, seen = watch.look(live.diversity), decided
         await anyio.sleep(LOOK_EVERY_S)
 
 

@@ -1,11 +1,12 @@
 """What the service did over time, for charts: samples of the status, thinned out so that their number is bounded."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import anyio.to_thread
 
+from seedbed.core.errors import PoolError
 from seedbed.core.records import Record, Status
 from seedbed.endpoints.fleet import beside
 
@@ -60,7 +61,8 @@ class History:
 
     async def _follow(self, status: Callable[[], Status], now: Callable[[], float]) -> None:
         while True:
-            self.add(sample_of(await anyio.to_thread.run_sync(status), now()))
+            with suppress(PoolError):  # who writes tells of it; an error here would end the process
+                self.add(sample_of(await anyio.to_thread.run_sync(status), now()))
             await anyio.sleep(self.every_s)
 
 

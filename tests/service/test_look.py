@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from seedbed.core.config import BudgetConfig, GenerationConfig, PoolConfig
+from seedbed.core.errors import PoolUnavailableError
 from seedbed.core.events import Events
 from seedbed.core.records import Candidate, Decision, Lineage, Phase, SeedTask, Status, Subject, Verdict
 from seedbed.pool.pool import Pool
@@ -49,6 +51,25 @@ def test_samples_cover_the_whole_time_and_their_number_is_bounded(looks: int) ->
     assert history.samples[0].at == 0
     assert history.samples[-1].at >= looks - 2
     assert history.every_s == (2.0 if looks <= 10 else history.every_s)
+
+
+def test_sampling_goes_on_after_the_pool_was_away() -> None:
+    answers = iter([PoolUnavailableError("the server does not answer")])
+    found = Status(phase=Phase.GENERATING, accepted=7, target=9, round=0, decided=8)
+
+    def status() -> Status:
+        for error in answers:
+            raise error
+        return found
+
+    async def main() -> History:
+        history = History(every_s=0.0)
+        async with history.following(status, lambda: 1.0):
+            while not history.samples:
+                await anyio.lowlevel.checkpoint()
+        return history
+
+    assert anyio.run(main).samples[0].accepted == 7
 
 
 def test_the_funnel_goes_filter_by_filter_and_ends_at_what_was_accepted() -> None:

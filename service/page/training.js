@@ -8,12 +8,15 @@ const points = (share) => (Math.abs(share) < 0.0005 ? "0.0" : `${share > 0 ? "+"
 const between = (low, high) => `${points(low)} to ${points(high)}`;
 const again = () => dispatchEvent(new Event("again"));
 
-function runs(all, isDue) {
+function freezing() {
   const frozen = make("span");
-  const freeze = button("Freeze a snapshot of it", () => post("/v1/snapshots"), { then: (one) => {
+  return make("p", {}, button("Freeze a snapshot of what is accepted", () => post("/v1/snapshots"), { then: (one) => {
     frozen.replaceChildren(make("a", { href: `#training?snapshot=${one.id}` }, `snapshot ${one.id.slice(0, 12)}`));
-  } });
-  return [make("p", {}, button("Train now on what is accepted", () => post("/v1/runs"), { then: again }), freeze, frozen, isDue ? hint("A training is due or runs.") : null),
+  } }), frozen);
+}
+
+function runs(all, isDue) {
+  return [make("p", {}, button("Train now on what is accepted", () => post("/v1/runs"), { then: again }), isDue ? hint("A training is due or runs.") : null),
     table("Runs", ["round", "state", "accepted rows", "attempts", "begun", "adapter", "last error", ""], all.map((run) => [
       make("a", { href: `#training?round=${run.round}` }, `round ${run.round}`), run.state, run.threshold, run.attempts, moment(run.created_at), run.adapter_id || "–", run.last_error.slice(-300) || "–",
       OPEN.includes(run.state) ? button("Cancel", () => post(`/v1/runs/${run.round}/cancel`), { then: again, label: `Cancel round ${run.round}` }) : ""]), "No training was triggered yet. It begins by itself when enough rows are accepted.")];
@@ -94,5 +97,5 @@ export async function training(query) {
     refill(listed, runs(all, all.some((run) => OPEN.includes(run.state))), adapters(made, inService, reports), reports.slice().reverse().map(held), reports.length ? null : hint("No adapter was evaluated yet. After each training its answers to held-out tasks are compared with its base's, and the table stands here."));
   }
   await refresh(null);
-  return { title: "Training", parts: [drawn, listed, make("details", {}, make("summary", {}, "Log of the training"), log)], refresh };
+  return { title: "Training", parts: [drawn, freezing(), listed, make("details", {}, make("summary", {}, "Log of the training"), log)], refresh };
 }

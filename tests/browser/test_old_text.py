@@ -204,7 +204,7 @@ def test_a_prune_is_reached_and_done_by_keyboard(watched: Watched) -> None:
 
 def test_a_snapshot_is_frozen_and_led_to(watched: Watched, service: Service) -> None:
     page = watched.open("training")
-    page.get_by_role("button", name="Freeze a snapshot of it").click()
+    page.get_by_role("button", name="Freeze a snapshot of what is accepted").click()
     page.locator("p a", has_text="snapshot").click(timeout=WAIT_MS)
     (frozen,) = service.ask("/v1/snapshots")
     expect(page.get_by_role("heading", name=f"Snapshot {frozen['id'][:12]}")).to_be_visible()

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -133,10 +134,43 @@ def undisturbed(triggered: Path, environment: dict[str, str]) -> Path:
     return folder
 
 
+def test_one_round_killed_at_every_step_in_turn_goes_on_to_the_same_end(
+    tmp_path: Path, triggered: Path, undisturbed: Path, environment: dict[str, str]
+) -> None:
+    folder, command = tmp_path / "w", ["-w", str(tmp_path / "w"), "run", "--rounds", "1"]
+    shutil.copytree(triggered, folder)
+    for number, step in enumerate(step for step in ROUND if step.who == "service and child"):
+        print(f"killed: {step}", flush=True)
+        run_dying(command, _after_what_is_done(step, folder), tmp_path / f"died-{number}", environment)
+    again = run_seedbed(command, environment)
+    assert again.returncode == 0, again.stderr
+    check_round(folder, undisturbed)
+
+
+def _after_what_is_done(step: Step, folder: Path) -> Step:
+    """Count the checkpoints of a process that goes on from one."""
+    saved = [int(path.name.removeprefix("step-")) for path in folder.glob("adapters/*/checkpoint/step-*")]
+    return replace(step, call=step.call - max(saved)) if step.call == STEPS and "save" in step.function else step
+
+
+@pytest.mark.parametrize("step", [step for step in ROUND if step.who != "service and child"], ids=str)
+def test_a_round_of_which_one_process_dies_goes_on_to_the_same_end(
+    tmp_path: Path, triggered: Path, undisturbed: Path, environment: dict[str, str], step: Step
+) -> None:
+    _killed_and_gone_on(tmp_path, triggered, environment, step)
+    check_round(tmp_path / "w", undisturbed)
+
+
+@pytest.mark.manual
 @pytest.mark.parametrize("step", ROUND, ids=str)
 def test_a_round_killed_at_any_step_goes_on_to_the_same_end(
     tmp_path: Path, triggered: Path, undisturbed: Path, environment: dict[str, str], step: Step
 ) -> None:
+    _killed_and_gone_on(tmp_path, triggered, environment, step)
+    check_round(tmp_path / "w", undisturbed)
+
+
+def _killed_and_gone_on(tmp_path: Path, triggered: Path, environment: dict[str, str], step: Step) -> None:
     folder = tmp_path / "w"
     shutil.copytree(triggered, folder)
     command = ["-w", str(folder), "run", "--rounds", "1"]
@@ -144,7 +178,6 @@ def test_a_round_killed_at_any_step_goes_on_to_the_same_end(
     if first != 0:  # where the trainer alone died, the service went on by itself
         again = run_seedbed(command, environment)
         assert again.returncode == 0, again.stderr
-    check_round(folder, undisturbed)
 
 
 def check_round(folder: Path, undisturbed: Path) -> None:

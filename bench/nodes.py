@@ -46,7 +46,7 @@ class Size:
 
 
 QUICK = Size(services=(1, 2), turn_s=5.0, settle_s=3.0)
-FULL = Size(services=(1, 2, 4), turn_s=15.0, settle_s=4.0)
+FULL = Size(services=(1, 2, 4), turn_s=12.0, settle_s=3.0)
 
 
 def main() -> None:
@@ -76,7 +76,9 @@ def measure(size: Size) -> dict[str, Any]:
     try:
         where = server.execute("SHOW server_version", "postgres")[0][0]
         for concurrency in (FEW, MANY):
-            rows += [turn(server, count, concurrency, size) for count in size.services]
+            for count in size.services:
+                rows.append(turn(server, count, concurrency, size))
+                print(rows[-1], file=sys.stderr)
     finally:
         server.remove()
     few = {row["services"]: row["accepted_per_s"] for row in rows if row["recipes_at_once"] == FEW}

@@ -61,7 +61,7 @@ _UPDATE_SUBMISSION = (
     update(schema.submissions)
     .where(schema.submissions.c.number == bindparam("submission"))
     .values(
-        {name: bindparam(f"new_{name}") for name in ("is_accepted", "filter", "reason", "answered_at")} | {"record": ""}
+        {name: bindparam(f"new_{name}") for name in ("is_accepted", "filter", "reason", "record", "answered_at")},
     )
 )
 _requests, _counters = schema.requests.c, schema.counters.c
@@ -180,7 +180,12 @@ class Transaction:
 
     def answer(self, answer: Answer, now: float) -> None:
         """Tell who handed a row over what became of it; its text is not needed there any more."""
-        values = {"is_accepted": int(answer.is_accepted), "filter": answer.filter, "reason": answer.reason}
+        values = {
+            "is_accepted": int(answer.is_accepted),
+            "filter": answer.filter,
+            "reason": answer.reason,
+            "record": "",
+        }
         told = {f"new_{name}": value for name, value in values.items()}
         self._answers.append({"submission": answer.number, **told, "new_answered_at": now})
 

@@ -152,7 +152,7 @@ def test_a_cut_link_loses_nothing_and_throughput_recovers(
             told += service.told
         for endpoint in endpoints:
             endpoint.kill()
-            endpoint.wait()
+            endpoint.communicate()
     assert codes == [0, 0]
     url = f"postgresql+psycopg://seedbed@{places[0].server}:{PORT}/{name}"
     with Pool.open(tmp_path / "look", PoolConfig(url=url, first_target=STEP, step=STEP), read_only=True) as pool:

@@ -1,4 +1,7 @@
-"""`kill -9` at each named step of a round, and of a promotion: the next process goes on to the same end."""
+"""`kill -9` at each named step of a round, and of a promotion: the next process goes on to the same end.
+
+One round that dies at every step in turn is in `make test-all`; by hand `-m manual` kills a round of its own at each.
+"""
 
 import json
 import shutil
@@ -134,6 +137,7 @@ def undisturbed(triggered: Path, environment: dict[str, str]) -> Path:
     return folder
 
 
+@pytest.mark.timeout(0)  # 27 processes one after the other, most of which load torch
 def test_one_round_killed_at_every_step_in_turn_goes_on_to_the_same_end(
     tmp_path: Path, triggered: Path, undisturbed: Path, environment: dict[str, str]
 ) -> None:

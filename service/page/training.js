@@ -33,16 +33,21 @@ function curve(found) {
     { unit: "nats a token", labelOf: (step) => `step ${number(step)}`, xName: "step", fromZero: false, empty: "This training has told no loss yet; it is drawn step by step as it goes." }))];
 }
 
+const asked = new Map();  // adapter to what was answered, since the table is drawn anew every few seconds
+
 function adapters(all, inService, reports) {
   const evaluated = new Set(reports.map((one) => one.adapter_id));
-  const evaluate = (id) => button("Evaluate", () => post(`/v1/adapters/${id}/evaluate`).then((answer) => (answer.state === "done" ? "done" : "begins when what runs has drained")), { label: `Evaluate ${id}` });
+  const evaluate = (id) => button("Evaluate", () => post(`/v1/adapters/${id}/evaluate`).then((answer) => {
+    asked.set(id, answer.state === "done" ? "done" : "begins when what runs has drained");
+    return asked.get(id);
+  }), { label: `Evaluate ${id}` });
   const note = field("Note", { maxlength: "2000", placeholder: "why", autocomplete: "off" });
   const say = () => ({ note: note.control.value || "from the page" });
   return [make("p", { class: "controls" }, note.element, button("Roll back the adapter in service", () => post("/v1/adapters/rollback", say()).then((answer) => answer.done.said), { then: again })),
     table("Adapters", ["adapter", "stands", "why", "trained on", "base", "made", "", ""], all.map((one) => [
       one.id, `${inWords(one.promotion)}${one.id === inService ? ", in service" : ""}${one.is_tainted ? ", tainted" : ""}`, one.reason || "–",
       make("a", { href: `#training?snapshot=${one.snapshot_id}` }, `snapshot ${one.snapshot_id.slice(0, 12)}`), one.base, moment(one.created_at),
-      evaluated.has(one.id) ? make("a", { href: `#training?answers=${one.id}` }, "answers") : evaluate(one.id),
+      evaluated.has(one.id) ? make("a", { href: `#training?answers=${one.id}` }, "answers") : make("span", {}, evaluate(one.id), asked.get(one.id) ?? null),
       button("Promote", () => post(`/v1/adapters/${one.id}/promote`, say()).then((answer) => answer.done.said), { then: again, label: `Promote ${one.id}` })]), "No adapter was trained yet. Each training leaves one here, to be promoted or rolled back.")];
 }
 

@@ -19,8 +19,10 @@ TRIPLES = {
 
 def instructions(count: int, seed: int = 0) -> list[str]:
     answer, found = plausible_answers(seed), list[str]()
-    while len(found) < count:
-        text = answer(make_request(json_schema=TRIPLES))
+    for number in itertools.count():  # the id decides the answer, and other tests make requests too
+        if len(found) >= count:
+            break
+        text = answer(make_request(json_schema=TRIPLES).model_copy(update={"id": f"own-{number}"}))
         assert isinstance(text, str)
         found += [task["instruction"] for task in json.loads(text)["tasks"]]
     return found[:count]

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from seedbed.core.errors import InputError, MissingFileError
+from seedbed.core.errors import InputError, MissingFileError, SeedbedError
 
-LOOK_AGAIN_S = 0.2
+PATIENCE_S, LOOK_AGAIN_S = 90.0, 0.2
+"""How long another writer is waited for, which is longer than one whose service was killed may take to end."""
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 
@@ -179,19 +180,30 @@ def locked(path: Path, holder: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def lock_patiently(stack: ExitStack, path: Path, holder: str, patience_s: float) -> None:
-    """Hold the lock on `path` as `locked` does until `stack` closes, after waiting for who holds it now.
+@contextmanager
+def written_alone(folder: Path, lock: str, who: str, error: type[SeedbedError]) -> Iterator[None]:
+    """Keep other processes like this one out of a folder, which is made where it is missing.
 
-    Raises:
-        BlockingIOError: That one holds it still after `patience_s`; `args[0]` is what it wrote.
+    One that is there is waited for: where its service was killed it saves its work and ends (`core/leashed.py`).
+
+    Args:
+        folder: Where this one writes.
+        lock: The name of the lock's file in it.
+        who: What to call the other, such as "trainer".
+        error: Raised where that one does not end.
     """
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            stack.enter_context(locked(path, holder))
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + PATIENCE_S
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(folder / lock, f"pid {os.getpid()}"))
+                break
+            except BlockingIOError as held:
+                if time.monotonic() >= deadline:
+                    raise error(
+                        f"{folder} is written by another {who} ({held.args[0]}), which did not end in "
+                        f"{PATIENCE_S:g} s: end it, or name another folder"
+                    ) from held
             time.sleep(LOOK_AGAIN_S)
-        else:
-            return
+        yield

@@ -6,15 +6,13 @@ all answers so far kept. Run again with the same arguments, it goes on.
 
 import argparse
 import json
-import os
 import signal
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
 from seedbed.core.errors import EvaluationError, MissingFileError, SeedbedError
-from seedbed.core.files import lock_patiently, sha256_of
+from seedbed.core.files import sha256_of, written_alone
 from seedbed.evaluation.answering import LocalAnswerer
 from seedbed.evaluation.asking import Hashes, Show
 from seedbed.evaluation.run import evaluate
@@ -24,7 +22,6 @@ from seedbed.weights.resolve import Weights, cache_folder, resolve
 
 _ADAPTER_FILE = "adapter_model.safetensors"
 _LOCK = "evaluation.lock"
-_PATIENCE_S = 90.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,8 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _leave)
     try:
-        with ExitStack() as stack:
-            _run(options.spec, options.out, _shower(), stack)
+        _run(options.spec, options.out, _shower())
     except SeedbedError as error:
         print(f"\nseedbed.evaluation: {error}", file=sys.stderr)
         return error.exit_code
@@ -55,34 +51,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(path: Path, out: Path, show: Show, stack: ExitStack) -> None:
+def _run(path: Path, out: Path, show: Show) -> None:
     spec = read_spec(path)
     if not (spec.adapter / _ADAPTER_FILE).exists():
         raise MissingFileError(f"{spec.adapter} is no adapter folder: it has no {_ADAPTER_FILE}")
-    _keep_others_out(stack, out)
-    cache = spec.cache or cache_folder()
-    weights = resolve(spec.student, cache=cache, accepted_licences=spec.accept_licence)
-    prompts = PromptLibrary(spec.prompts).overridden("training")
-    hashes = Hashes(weights.base_sha256, sha256_of(spec.adapter / _ADAPTER_FILE), json.dumps(prompts, sort_keys=True))
-    show(f"loading {spec.student}")
-    report = evaluate(spec, _load(spec, weights, cache), out, hashes=hashes, show=show)
-    print(f"\n{report.reason}\n{out / 'report.md'}")
-
-
-def _keep_others_out(stack: ExitStack, out: Path) -> None:
-    """Wait for another evaluation that writes there: one whose service was killed may be in the middle of a batch.
-
-    Raises:
-        EvaluationError: It does not end.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        lock_patiently(stack, out / _LOCK, f"pid {os.getpid()}", _PATIENCE_S)
-    except BlockingIOError as error:
-        raise EvaluationError(
-            f"{out} is written by another evaluation ({error.args[0]}), which did not end in {_PATIENCE_S:g} s: end "
-            "it, or name another folder"
-        ) from error
+    with written_alone(out, _LOCK, "evaluation", EvaluationError):
+        cache = spec.cache or cache_folder()
+        weights = resolve(spec.student, cache=cache, accepted_licences=spec.accept_licence)
+        prompts = PromptLibrary(spec.prompts).overridden("training")
+        hashes = Hashes(
+            weights.base_sha256, sha256_of(spec.adapter / _ADAPTER_FILE), json.dumps(prompts, sort_keys=True)
+        )
+        show(f"loading {spec.student}")
+        report = evaluate(spec, _load(spec, weights, cache), out, hashes=hashes, show=show)
+        print(f"\n{report.reason}\n{out / 'report.md'}")
 
 
 def _load(spec: EvaluationSpec, weights: Weights, cache: Path) -> LocalAnswerer:

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -18,15 +18,13 @@ from pydantic import ValidationError
 
 from seedbed.core.config import TrainingConfig
 from seedbed.core.errors import ConfigError, SeedbedError, TrainingError
-from seedbed.core.files import lock_patiently, read_json, write_json
+from seedbed.core.files import read_json, write_json, written_alone
 from seedbed.core.snapshots import read_examples, read_snapshot
 from seedbed.prompts.library import PromptLibrary
 from seedbed.trainer.job import Job, Show, Stop, differences, identity, newest_checkpoint
 from seedbed.weights.resolve import cache_folder, resolve
 
 LOCK = "trainer.lock"
-PATIENCE_S = 90.0
-"""Longer than one whose service was killed may take to end (`core/leashed.py`)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 def _train(options: argparse.Namespace) -> int:
     show = _shower()
     job = _job(options, show)
-    with ExitStack() as stack:
-        _keep_others_out(stack, job.out)
+    is_first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes the first holds the lock for all
+    with written_alone(job.out, LOCK, "trainer", TrainingError) if is_first else nullcontext():
         return _train_alone(job, show)
 
 
@@ -90,24 +88,6 @@ def _train_alone(job: Job, show: Show) -> int:
         from seedbed.trainer.loop import train
     is_whole = train(job, stop)
     return 130 if not is_whole and signal.SIGINT in ended_by else 0
-
-
-def _keep_others_out(stack: ExitStack, out: Path) -> None:
-    """Wait for another trainer of the folder: one whose service was killed saves its last step before it ends.
-
-    Raises:
-        TrainingError: It does not end.
-    """
-    if os.environ.get("RANK", "0") != "0":  # one of torchrun's: the first of them holds the lock
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        lock_patiently(stack, out / LOCK, f"pid {os.getpid()}", PATIENCE_S)
-    except BlockingIOError as error:
-        raise TrainingError(
-            f"{out} is written by another trainer ({error.args[0]}), which did not end in {PATIENCE_S:g} s: end it, or "
-            "name another folder"
-        ) from error
 
 
 def _job(options: argparse.Namespace, show: Show) -> Job:

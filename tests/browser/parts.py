@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, sync_playwright
 
 PAGES = ("overview", "funnel", "rows", "diversity", "training", "settings")
@@ -133,3 +134,12 @@ def new_workspace(folder: Path, url: str, environment: dict[str, str]) -> Path:
     command = [sys.executable, "-m", "seedbed", "init", str(folder), "--base-url", url, "--model", "scripted"]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     return folder
+
+
+def grave_violations(page: Page, part: str, width: int) -> list[tuple[str, str, str]]:
+    """Return what axe finds serious in a page, which must not be wider than the window."""
+    violations = Axe().run(page).response["violations"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, part
+    return [
+        (part, one["id"], one["nodes"][0]["html"]) for one in violations if one["impact"] in {"serious", "critical"}
+    ]

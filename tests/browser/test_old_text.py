@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from seedbed.core.config import PoolConfig
@@ -23,7 +22,7 @@ from seedbed.core.records import (
 from seedbed.pool.pool import Pool
 from seedbed.pool.records import Decided, Intent, IntentState, Unreadable
 from seedbed.service.disk import in_bytes
-from tests.browser.parts import Service, Watched, environment_of, new_workspace
+from tests.browser.parts import Service, Watched, environment_of, grave_violations, new_workspace
 from tests.browser.test_hostile_text import ACTIVE, PAYLOADS
 
 pytestmark = pytest.mark.real
@@ -184,10 +183,7 @@ def test_axe_finds_nothing_serious_where_text_is_gone(
         if part == "settings":
             page.get_by_role("button", name="What is old?").click()
             page.get_by_text("old enough").wait_for()
-        violations = Axe().run(page).response["violations"]
-        grave = [one for one in violations if one["impact"] in {"serious", "critical"}]
-        found += [(part, one["id"], one["nodes"][0]["html"]) for one in grave]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, part
+        found += grave_violations(page, part, width)
     opened.page.context.close()
     assert found == []
     assert opened.problems == []

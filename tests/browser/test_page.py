@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from tests.browser.parts import PAGES, Service, Watched, environment_of, new_workspace
+from tests.browser.parts import PAGES, Service, Watched, environment_of, grave_violations, new_workspace
 
 pytestmark = pytest.mark.real
 
@@ -24,14 +23,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, scripted_url: str, tiny_mo
     running = Service(folder, environment)
     yield running
     running.stop()
-
-
-@pytest.fixture
-def watched(service: Service, browser: Browser) -> Iterator[Watched]:
-    opened = service.watched(browser)
-    yield opened
-    opened.page.context.close()
-    assert opened.problems == []
 
 
 def has_enough(service: Service) -> bool:
@@ -185,10 +176,7 @@ def test_axe_finds_nothing_serious_and_no_page_is_too_wide(
     found = []
     for part in PAGES:
         page = opened.open(part)
-        violations = Axe().run(page).response["violations"]
-        grave = [one for one in violations if one["impact"] in {"serious", "critical"}]
-        found += [(part, one["id"], one["nodes"][0]["html"]) for one in grave]
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, part
+        found += grave_violations(page, part, width)
     opened.page.context.close()
     assert found == []
     assert opened.problems == []

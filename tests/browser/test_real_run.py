@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.browser.parts import Service, Watched, environment_of
 
@@ -31,14 +31,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -
     running = Service(folder, environment)
     yield running
     running.stop()
-
-
-@pytest.fixture
-def watched(service: Service, browser: Browser) -> Iterator[Watched]:
-    opened = service.watched(browser)
-    yield opened
-    opened.page.context.close()
-    assert opened.problems == []
 
 
 def test_a_run_of_the_embedded_model_rises_is_decided_by_hand_trains_and_is_promoted(

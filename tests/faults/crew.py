@@ -3,16 +3,31 @@
 Training is replaced by an attempt that is written down, so that rounds pass in moments.
 """
 
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rouge_score.rouge_scorer import RougeScorer
+
+from seedbed.core.config import PoolConfig
+from seedbed.pool.check import check
+from seedbed.pool.pool import Pool
 from seedbed.service.init import create_workspace
+from tests.postgres import PostgresServer, database_of
+
+STEP = 60
+"""Accepted rows from one trigger to the next."""
+TAKEOVER_S = 10.0
+"""What docs/guarantees.md promises; the only time limit, since it is the promise."""
+SCORER, WORD = RougeScorer(["rougeL"]), re.compile("[a-z0-9]+")
 
 RUNNER = """
 import sys
@@ -142,3 +157,70 @@ def wait_until(is_so: Callable[[], bool], services: Sequence[Service] = ()) -> f
             assert service.is_running, service.errors.read_text()[-4000:]
         time.sleep(0.1)
     return time.monotonic() - began
+
+
+class Watch:
+    """Reads what the pool holds, from outside."""
+
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        self._server, self._database = server, database_of(url)
+
+    def number(self, query: str) -> int:
+        if self._server.execute("SELECT to_regclass('nodes') IS NOT NULL", self._database) != [(True,)]:
+            return 0
+        ((found,),) = self._server.execute(query, self._database)
+        assert isinstance(found, int)
+        return found
+
+    def accepted(self) -> int:
+        return self.number("SELECT count(*) FROM candidates WHERE is_accepted = 1")
+
+    def undecided(self) -> int:
+        return self.number("SELECT count(*) FROM submissions WHERE is_accepted IS NULL")
+
+    def leader(self) -> int:
+        """Return the process that leads, by what the services told."""
+        leads = "SELECT record FROM nodes WHERE record::json ->> 'role' = 'leader' ORDER BY seen_at DESC LIMIT 1"
+        return self.number(f"SELECT coalesce(max((record::json ->> 'process')::int), 0)::int FROM ({leads}) AS leader")
+
+    def epoch(self) -> int:
+        query = "SELECT coalesce(max(split_part(value, ' ', 1)::int), 0)::int FROM meta WHERE key = 'leader'"
+        return self.number(query)
+
+
+def check_pool(folder: Path, url: str, told: Sequence[str]) -> tuple[int, int]:
+    """Check that nothing is lost, twice or too alike and that each trigger fired once; return rows and triggers."""
+    with Pool.open(folder / "look", PoolConfig(url=url, first_target=STEP, step=STEP), read_only=True) as pool:
+        stored = [candidate.id for candidate in pool.accepted()]
+        assert len(stored) == len(set(stored)) == pool.accepted_count()
+        assert len(told) == len(set(told))
+        assert set(told) <= set(stored)
+        assert violations(pool) == []
+        runs = pool.runs()
+        assert [run.threshold for run in runs] == list(range(STEP, len(stored) + 1, STEP))
+        assert [run.round for run in runs if run.attempts > 1] == []
+        assert check(pool) == []
+        return len(stored), len(runs)
+
+
+def settings(url: str, step: int = STEP) -> dict[str, str]:
+    return {
+        "SEEDBED__POOL__URL": url,
+        "SEEDBED__POOL__FIRST_TARGET": str(step),
+        "SEEDBED__POOL__STEP": str(step),
+        "SEEDBED__GENERATION__CONCURRENCY": "8",
+        "SEEDBED__GENERATION__DRAIN_GRACE_S": "20",
+    }
+
+
+def violations(pool: Pool) -> list[tuple[str, str]]:
+    """Return the pairs of accepted rows of different tasks whose instructions are too alike, by another library."""
+    rows = [(row, Counter(WORD.findall(row.instruction.lower()))) for row in pool.accepted()]
+    return [
+        (one.instruction, other.instruction)
+        for (one, words), (other, others) in itertools.combinations(rows, 2)
+        # F = 2L/(a+b) cannot pass 0.7 where fewer words than that are common.
+        if one.task_id != other.task_id
+        and 2 * (words & others).total() > 0.7 * (words.total() + others.total())
+        and SCORER.score(one.instruction, other.instruction)["rougeL"].fmeasure > 0.7
+    ]

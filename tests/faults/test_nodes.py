@@ -3,36 +3,27 @@
 Three kills in the suite; `SEEDBED_KILLS=40 SEEDBED_SEED=7 pytest -s tests/faults/test_nodes.py` kills more.
 """
 
-import itertools
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 import httpx
 import pytest
-from rouge_score.rouge_scorer import RougeScorer
 
 from seedbed.core.config import PoolConfig
 from seedbed.core.records import NodeRole
-from seedbed.pool.check import check
 from seedbed.pool.pool import Pool
 from seedbed.seeds.load import PACKAGED_CATEGORIES, load_categories
-from tests.faults.crew import Service, wait_until
-from tests.postgres import PostgresServer, database_of
+from tests.faults.crew import STEP, TAKEOVER_S, Service, Watch, check_pool, settings, wait_until
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.real
-STEP = 60
-TAKEOVER_S = 10.0
-"""What docs/guarantees.md promises; the only time limit, since it is the promise."""
-SCORER, WORD = RougeScorer(["rougeL"]), re.compile("[a-z0-9]+")
 
 
 @pytest.fixture
@@ -51,35 +42,6 @@ def scripted(latency_s: float) -> Iterator[str]:
         assert server.stdout is not None
         yield server.stdout.readline().strip()
         server.kill()
-
-
-class Watch:
-    """Reads what the pool holds, from outside."""
-
-    def __init__(self, server: PostgresServer, url: str) -> None:
-        self._server, self._database = server, database_of(url)
-
-    def number(self, query: str) -> int:
-        if self._server.execute("SELECT to_regclass('nodes') IS NOT NULL", self._database) != [(True,)]:
-            return 0
-        ((found,),) = self._server.execute(query, self._database)
-        assert isinstance(found, int)
-        return found
-
-    def accepted(self) -> int:
-        return self.number("SELECT count(*) FROM candidates WHERE is_accepted = 1")
-
-    def undecided(self) -> int:
-        return self.number("SELECT count(*) FROM submissions WHERE is_accepted IS NULL")
-
-    def leader(self) -> int:
-        """Return the process that leads, by what the services told."""
-        leads = "SELECT record FROM nodes WHERE record::json ->> 'role' = 'leader' ORDER BY seen_at DESC LIMIT 1"
-        return self.number(f"SELECT coalesce(max((record::json ->> 'process')::int), 0)::int FROM ({leads}) AS leader")
-
-    def epoch(self) -> int:
-        query = "SELECT coalesce(max(split_part(value, ' ', 1)::int), 0)::int FROM meta WHERE key = 'leader'"
-        return self.number(query)
 
 
 def test_whichever_service_is_killed_nothing_is_lost_or_twice(
@@ -123,22 +85,13 @@ def test_whichever_service_is_killed_nothing_is_lost_or_twice(
             service.kill()
             told += service.told
     assert codes == [0, 0, 0]
-    with Pool.open(tmp_path / "look", PoolConfig(url=url, first_target=STEP, step=STEP), read_only=True) as pool:
-        stored = [candidate.id for candidate in pool.accepted()]
-        assert len(stored) == len(set(stored)) == pool.accepted_count()
-        assert len(told) == len(set(told))
-        assert set(told) <= set(stored)
-        assert violations(pool) == []
-        runs = pool.runs()
-        assert [run.threshold for run in runs] == list(range(STEP, len(stored) + 1, STEP))
-        assert [run.round for run in runs if run.attempts > 1] == []
-        assert check(pool) == []
+    stored, runs = check_pool(tmp_path, url, told)
     writers = "SELECT count(DISTINCT node)::int FROM requests WHERE state = 'answered'"
     assert watch.number(writers) == 3 + kills
     assert not took_s or max(took_s) < TAKEOVER_S
     print(
-        f"seed {seed}: {kills} kills, {leaders} of them of the leader, {len(told)} rows told, {len(stored)} stored, "
-        f"0 lost, 0 twice, 0 pairs too alike, {len(runs)} triggers, each once; another led after "
+        f"seed {seed}: {kills} kills, {leaders} of them of the leader, {len(told)} rows told, {stored} stored, "
+        f"0 lost, 0 twice, 0 pairs too alike, {runs} triggers, each once; another led after "
         f"{median(took_s):.2f} s (median), {max(took_s):.2f} s at most"
     )
 
@@ -221,26 +174,3 @@ def test_others_follow_what_the_leader_wants(tmp_path: Path, endpoint: str, post
     finally:
         for service in services:
             service.kill()
-
-
-def settings(url: str, step: int = STEP) -> dict[str, str]:
-    return {
-        "SEEDBED__POOL__URL": url,
-        "SEEDBED__POOL__FIRST_TARGET": str(step),
-        "SEEDBED__POOL__STEP": str(step),
-        "SEEDBED__GENERATION__CONCURRENCY": "8",
-        "SEEDBED__GENERATION__DRAIN_GRACE_S": "20",
-    }
-
-
-def violations(pool: Pool) -> list[tuple[str, str]]:
-    """Return the pairs of accepted rows of different tasks whose instructions are too alike, by another library."""
-    rows = [(row, Counter(WORD.findall(row.instruction.lower()))) for row in pool.accepted()]
-    return [
-        (one.instruction, other.instruction)
-        for (one, words), (other, others) in itertools.combinations(rows, 2)
-        # F = 2L/(a+b) cannot pass 0.7 where fewer words than that are common.
-        if one.task_id != other.task_id
-        and 2 * (words & others).total() > 0.7 * (words.total() + others.total())
-        and SCORER.score(one.instruction, other.instruction)["rougeL"].fmeasure > 0.7
-    ]
